@@ -1,0 +1,24 @@
+//! Kernels of a convolutional network: pure functions on slices.
+//!
+//! Every kernel has a forward and a backward form side by side, checks the lengths of all its
+//! arguments, and returns a [`ShapeError`] instead of panicking. All are generic over
+//! [`Float`] (`f32` for training, `f64` for auditing). [`reference`] holds the plain loops that
+//! define what the faster kernels must compute.
+//!
+//! # Letters
+//! `N` images of a mini-batch, `C` input channels, `O` output channels, `H` x `W` rows and columns
+//! of an image, `R` x `S` rows and columns of a convolution kernel. Arrays are row-major: `(N,C,H,W)`
+//! has `W` fastest.
+//!
+//! # Determinism
+//! Parallel sums are cut into chunks whose size depends on the shape alone and are added in a fixed
+//! order, so results are the same bits for any number of rayon threads.
+
+mod float;
+pub mod gemm;
+pub mod rng;
+mod shape;
+
+pub use float::Float;
+pub use shape::ShapeError;
+pub(crate) use shape::check_len;

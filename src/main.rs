@@ -1,0 +1,2 @@
+//! The `dawn21` command.
+fn main() {}
