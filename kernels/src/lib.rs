@@ -14,11 +14,21 @@
 //! Parallel sums are cut into chunks whose size depends on the shape alone and are added in a fixed
 //! order, so results are the same bits for any number of rayon threads.
 
+pub mod batch_norm;
+pub mod conv2d;
+pub mod dense;
+pub mod dropout;
 mod float;
 pub mod gemm;
+pub mod im2col;
+pub mod loss;
+pub mod max_pool2d;
+pub mod reduce;
+pub mod reference;
+pub mod relu;
+pub mod rmsprop;
 pub mod rng;
 mod shape;
 
 pub use float::Float;
-pub use shape::ShapeError;
-pub(crate) use shape::check_len;
+pub use shape::{BatchNormShape, Conv2dShape, DenseShape, MaxPool2dShape, ShapeError};
