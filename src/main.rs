@@ -1,2 +1,7 @@
-//! The `dawn21` command.
-fn main() {}
+//! The `dawn21` command; see [`dawn21::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dawn21::cli::main()
+}

@@ -184,26 +184,34 @@ pub fn backward<T: Float>(
     if let Some(dx) = &gradients.input {
         check_len(NAME, "input gradient", images * shape.input_len(), dx.len())?;
     }
-    backward_by_chunks(shape, images, gradients, |image, gradients, scratch| {
-        let x = &x[image * shape.input_len()..][..shape.input_len()];
-        let dy = &dy[image * shape.output_len()..][..shape.output_len()];
-        backward_image(shape, x, weight, dy, gradients, scratch)
-    })
+    let scratch = || vec![T::ZERO; scratch_len::<T>(shape)];
+    backward_by_chunks(
+        shape,
+        images,
+        gradients,
+        scratch,
+        |image, gradients, scratch| {
+            let x = &x[image * shape.input_len()..][..shape.input_len()];
+            let dy = &dy[image * shape.output_len()..][..shape.output_len()];
+            backward_image(shape, x, weight, dy, gradients, scratch)
+        },
+    )
 }
 
 /// Runs `backward_one(image, gradients of that image, scratch)` for all images in parallel and adds
 /// up the weight and bias gradients in an order that does not depend on the number of threads.
 ///
-/// `scratch` has [`scratch_len`] values and is reused between images. For fused stages, which expand
-/// the gradient of each image themselves before calling [`backward_image`].
+/// `scratch` is made once per task and reused between images. For fused stages, which expand the
+/// gradient of each image themselves before calling [`backward_image`].
 ///
 /// # Errors
 /// The first error of `backward_one`.
-pub fn backward_by_chunks<T: Float>(
+pub fn backward_by_chunks<T: Float, S>(
     shape: &Conv2dShape,
     images: usize,
     gradients: Conv2dGradients<'_, T>,
-    backward_one: impl Fn(usize, Conv2dGradients<'_, T>, &mut [T]) -> Result<(), ShapeError> + Sync,
+    scratch: impl Fn() -> S + Sync,
+    backward_one: impl Fn(usize, Conv2dGradients<'_, T>, &mut S) -> Result<(), ShapeError> + Sync,
 ) -> Result<(), ShapeError> {
     let chunk_len = images_per_chunk(images, shape.weight_len() + shape.bias_len());
     let input_gradients: Vec<Option<&mut [T]>> = match gradients.input {
@@ -216,26 +224,23 @@ pub fn backward_by_chunks<T: Float>(
     let partials = input_gradients
         .into_par_iter()
         .enumerate()
-        .map_init(
-            || vec![T::ZERO; scratch_len::<T>(shape)],
-            |scratch, (chunk, mut dx)| {
-                let mut partial = vec![T::ZERO; shape.weight_len() + shape.bias_len()];
-                let (dweight, dbias) = partial.split_at_mut(shape.weight_len());
-                let first = chunk * chunk_len;
-                for image in first..(first + chunk_len).min(images) {
-                    let input = dx.as_deref_mut().map(|dx| {
-                        &mut dx[(image - first) * shape.input_len()..][..shape.input_len()]
-                    });
-                    let gradients = Conv2dGradients {
-                        input,
-                        weight: &mut *dweight,
-                        bias: &mut *dbias,
-                    };
-                    backward_one(image, gradients, scratch)?;
-                }
-                Ok(partial)
-            },
-        )
+        .map_init(&scratch, |scratch, (chunk, mut dx)| {
+            let mut partial = vec![T::ZERO; shape.weight_len() + shape.bias_len()];
+            let (dweight, dbias) = partial.split_at_mut(shape.weight_len());
+            let first = chunk * chunk_len;
+            for image in first..(first + chunk_len).min(images) {
+                let input = dx
+                    .as_deref_mut()
+                    .map(|dx| &mut dx[(image - first) * shape.input_len()..][..shape.input_len()]);
+                let gradients = Conv2dGradients {
+                    input,
+                    weight: &mut *dweight,
+                    bias: &mut *dbias,
+                };
+                backward_one(image, gradients, scratch)?;
+            }
+            Ok(partial)
+        })
         .collect::<Result<Vec<_>, ShapeError>>()?;
     let weight_len = shape.weight_len();
     sum_in_order(gradients.weight, partials.iter().map(|p| &p[..weight_len]));

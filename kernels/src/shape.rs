@@ -202,6 +202,17 @@ impl Conv2dShape {
         self.out_channels * self.patch_len()
     }
 
+    /// Shape (O,C,R,S) of the weight.
+    #[must_use]
+    pub fn weight_shape(&self) -> [usize; 4] {
+        [
+            self.out_channels,
+            self.in_channels,
+            self.kernel_height,
+            self.kernel_width,
+        ]
+    }
+
     /// Values of the bias (O).
     #[must_use]
     pub fn bias_len(&self) -> usize {

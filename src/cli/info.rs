@@ -1,0 +1,105 @@
+//! `dawn21 info`.
+
+use std::path::PathBuf;
+
+use super::progress::Items;
+use super::{CommandError, Threads, table};
+use crate::data::dataset::Dataset;
+use crate::data::inspection::inspect;
+use crate::data::slices::{SliceConfig, Slicing};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Data directory
+    data: PathBuf,
+    /// Read every cell and report those that are not finite
+    #[arg(long)]
+    deep: bool,
+    #[command(flatten)]
+    threads: Threads,
+    /// No progress
+    #[arg(long)]
+    quiet: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
+    arguments.threads.apply()?;
+    let mut progress = None;
+    let inspection = inspect(&arguments.data, arguments.deep, |done, count| {
+        progress
+            .get_or_insert_with(|| Items::new("cubes", count, arguments.quiet))
+            .update(done);
+    })?;
+    print_summary(&inspection.dataset);
+    let faults = inspection.faults;
+    if faults.is_empty() {
+        let depth = if arguments.deep {
+            "every cell is finite"
+        } else {
+            "cells not read, --deep reads them"
+        };
+        println!("sound ({depth})");
+        return Ok(());
+    }
+    println!("{} faults:", faults.len());
+    for fault in &faults {
+        println!("  {fault}");
+    }
+    Err(CommandError::Unsound {
+        directory: arguments.data.clone(),
+        faults: faults.len(),
+    })
+}
+
+fn print_summary(dataset: &Dataset) {
+    let manifest = dataset.manifest();
+    let [nx, ny, nz] = manifest.shape;
+    let cell = manifest.cell_mpc;
+    println!("{}: {}", dataset.directory().display(), manifest.source);
+    println!(
+        "{} light-cones of {nx} x {ny} x {nz} cells of {cell} Mpc ({:.0} x {:.0} x {:.0} Mpc), z = {} to {}, {} in {}",
+        dataset.light_cones().len(),
+        nx as f64 * cell,
+        manifest.box_cells_y() as f64 * cell,
+        nz as f64 * cell,
+        manifest.redshift_range[0],
+        manifest.redshift_range[1],
+        manifest.quantity,
+        manifest.unit,
+    );
+    println!(
+        "{:.2} GB in cubes of {:.2} MB, fingerprint {}",
+        dataset.light_cones().len() as f64 * manifest.cube_bytes() as f64 / 1e9,
+        manifest.cube_bytes() as f64 / 1e6,
+        dataset.fingerprint()
+    );
+    match Slicing::new(manifest, &SliceConfig::default()) {
+        Ok(slicing) => println!(
+            "{} images of {} x {} cells per light-cone, unless configured otherwise",
+            slicing.images().len(),
+            slicing.rows(),
+            slicing.columns()
+        ),
+        Err(error) => println!("no default images: {error}"),
+    }
+    let header = ["parameter", "min", "max", "lowest", "highest", "unit"];
+    let mut rows = vec![header.map(str::to_string).to_vec()];
+    for (index, parameter) in manifest.parameters.iter().enumerate() {
+        let values = dataset.light_cones().iter().map(|l| l.parameters[index]);
+        let lowest = values.clone().fold(f64::INFINITY, f64::min);
+        let highest = values.fold(f64::NEG_INFINITY, f64::max);
+        let found = |value: f64| match value.is_finite() {
+            true => value.to_string(),
+            false => "-".to_string(),
+        };
+        rows.push(vec![
+            parameter.name.clone(),
+            parameter.min.to_string(),
+            parameter.max.to_string(),
+            found(lowest),
+            found(highest),
+            parameter.unit.clone(),
+        ]);
+    }
+    print!("{}", table::format(&rows));
+}

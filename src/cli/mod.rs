@@ -1,0 +1,125 @@
+//! The command line: one file a command.
+
+mod evaluate;
+mod info;
+mod interrupt;
+mod model_argument;
+mod predict;
+mod progress;
+mod table;
+mod train;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::atomic_file::FileError;
+use crate::data::DataError;
+use crate::data::fault::Fault;
+use crate::data::manifest::ManifestError;
+use crate::evaluation::prediction::PredictionError;
+use crate::figures::FigureError;
+use crate::model::model_file::ModelError;
+use crate::run_directory::RunDirectoryError;
+use crate::tensor_file::TensorFileError;
+use crate::training::config::ConfigError;
+use crate::training::run_record::RunRecordError;
+use crate::training::trainer::TrainingError;
+
+/// Reads the first billion years of the Universe out of 21-cm images.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Train a network on the light-cones of a data directory
+    Train(train::Arguments),
+    /// Score a trained network against the true parameters of a data directory
+    Evaluate(evaluate::Arguments),
+    /// Print the parameters that a trained network reads out of cubes or images, as csv
+    Predict(predict::Arguments),
+    /// Say what a data directory holds and whether it is sound
+    Info(info::Arguments),
+}
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Data(#[from] DataError),
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Training(#[from] TrainingError),
+    #[error(transparent)]
+    Prediction(#[from] PredictionError),
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    #[error(transparent)]
+    Tensors(#[from] TensorFileError),
+    #[error(transparent)]
+    Run(#[from] RunDirectoryError),
+    #[error(transparent)]
+    Record(#[from] RunRecordError),
+    #[error(transparent)]
+    File(#[from] FileError),
+    #[error(transparent)]
+    Figure(#[from] FigureError),
+    /// Options that do not go together, or an input that no other error describes.
+    #[error("{0}")]
+    Usage(String),
+    #[error("standard output: {0}")]
+    Output(#[from] std::io::Error),
+    #[error("{}: {faults} faults", directory.display())]
+    Unsound { directory: PathBuf, faults: usize },
+}
+
+/// Runs the command of the process's arguments.
+pub fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Train(arguments) => train::run(&arguments),
+        Command::Evaluate(arguments) => evaluate::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Predict(arguments) => predict::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Info(arguments) => info::run(&arguments).map(|()| ExitCode::SUCCESS),
+    };
+    match result {
+        Ok(code) => code,
+        // A reader that has seen enough (`dawn21 predict ... | head`) is no failure.
+        Err(CommandError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Number of threads, for every command that computes.
+#[derive(Debug, clap::Args)]
+struct Threads {
+    /// Number of threads; absent: all cores. Results do not depend on it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+impl Threads {
+    fn apply(&self) -> Result<(), CommandError> {
+        let Some(threads) = self.threads else {
+            return Ok(());
+        };
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(usize::from(threads))
+            .build_global()
+            .map_err(|error| CommandError::Usage(format!("--threads {threads}: {error}")))
+    }
+}

@@ -1,0 +1,33 @@
+//! A trained network given on the command line: a run directory or a model file.
+
+use std::path::{Path, PathBuf};
+
+use super::CommandError;
+use crate::model::model_file::{self, Model};
+use crate::run_directory::RunDirectory;
+use crate::training::checkpoint;
+
+/// Which weights of a run are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Weights {
+    /// Those with the lowest validation loss.
+    Best,
+    /// Those after the last epoch.
+    Last,
+}
+
+/// The file of the weights and what is in it.
+pub(super) fn open(path: &Path, weights: Weights) -> Result<(PathBuf, Model), CommandError> {
+    if path.is_file() {
+        return Ok((path.to_path_buf(), model_file::read(path)?));
+    }
+    let run = RunDirectory::open(path)?;
+    match weights {
+        Weights::Best if !run.model().exists() => Err(CommandError::Usage(format!(
+            "{}: no epoch is finished yet; use --weights last, or wait",
+            run.path().display()
+        ))),
+        Weights::Best => Ok((run.model(), model_file::read(&run.model())?)),
+        Weights::Last => Ok((run.checkpoint(), checkpoint::read_model(&run.checkpoint())?)),
+    }
+}

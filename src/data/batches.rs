@@ -1,0 +1,190 @@
+//! Mini-batches: which images, in which order, read and scaled in parallel.
+
+use std::ops::Range;
+
+use dawn21_kernels::rng::{Stream, generator};
+use rand::seq::SliceRandom;
+use rayon::prelude::*;
+
+use super::DataError;
+use super::cube::Cube;
+use super::dataset::Dataset;
+use super::fault::Fault;
+use super::scaling::{InputScaling, TargetScaling};
+use super::slices::{SliceIndex, Slicing};
+
+/// One image of one light-cone, by number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ImageIndex {
+    /// Number of the light-cone in the table.
+    pub light_cone: usize,
+    /// Number of the image in its light-cone.
+    pub image: usize,
+}
+
+/// All images of some light-cones.
+#[must_use]
+pub fn all_images(light_cones: &[usize], slicing: &Slicing) -> Vec<ImageIndex> {
+    let images = 0..slicing.images().len();
+    light_cones
+        .iter()
+        .flat_map(|&light_cone| {
+            images
+                .clone()
+                .map(move |image| ImageIndex { light_cone, image })
+        })
+        .collect()
+}
+
+/// The first image of each light-cone: what validation and test use (paper, footnote 6).
+#[must_use]
+pub fn first_images(light_cones: &[usize]) -> Vec<ImageIndex> {
+    light_cones
+        .iter()
+        .map(|&light_cone| ImageIndex {
+            light_cone,
+            image: 0,
+        })
+        .collect()
+}
+
+/// The images in the order of one epoch: a function of seed and epoch alone.
+#[must_use]
+pub fn shuffled(images: &[ImageIndex], seed: u64, epoch: u64) -> Vec<ImageIndex> {
+    let mut order = images.to_vec();
+    order.shuffle(&mut generator(seed, Stream::Shuffle, &[epoch]));
+    order
+}
+
+/// Cuts `images` images into batches of `batch_size`, the last one smaller, as Keras does.
+///
+/// A last batch of a single image would have no variance to normalise by, so it joins the one before.
+#[must_use]
+pub fn batch_ranges(images: usize, batch_size: usize) -> Vec<Range<usize>> {
+    let mut ranges: Vec<_> = (0..images)
+        .step_by(batch_size.max(1))
+        .map(|start| start..(start + batch_size).min(images))
+        .collect();
+    if batch_size > 1 && ranges.len() > 1 && ranges.last().is_some_and(|last| last.len() == 1) {
+        ranges.pop();
+        if let Some(last) = ranges.last_mut() {
+            last.end = images;
+        }
+    }
+    ranges
+}
+
+/// Reads images of a data set, scaled for the network.
+#[derive(Debug, Clone)]
+pub struct ImageReader<'a> {
+    dataset: &'a Dataset,
+    slicing: &'a Slicing,
+    input: InputScaling,
+    targets: TargetScaling,
+}
+
+impl<'a> ImageReader<'a> {
+    /// A reader with the given scalings.
+    ///
+    /// # Errors
+    /// [`DataError::Range`] when the input scaling is not a range.
+    pub fn new(
+        dataset: &'a Dataset,
+        slicing: &'a Slicing,
+        input: InputScaling,
+        targets: TargetScaling,
+    ) -> Result<Self, DataError> {
+        input.check()?;
+        Ok(Self {
+            dataset,
+            slicing,
+            input,
+            targets,
+        })
+    }
+
+    /// Fills `inputs` (N,1,H,W) with the scaled cells and `targets` (N,P) with the scaled parameters.
+    /// Both are resized to the batch.
+    ///
+    /// # Errors
+    /// [`DataError`] when a cube cannot be mapped or an image holds a cell that is not finite; the
+    /// first such image in the order of the batch is named.
+    pub fn read_batch(
+        &self,
+        batch: &[ImageIndex],
+        inputs: &mut Vec<f32>,
+        targets: &mut Vec<f32>,
+    ) -> Result<(), DataError> {
+        inputs.resize(batch.len() * self.slicing.image_len(), 0.0);
+        let failures: Vec<DataError> = inputs
+            .par_chunks_exact_mut(self.slicing.image_len())
+            .zip(batch)
+            .filter_map(|(pixels, index)| self.read_image(*index, pixels).err())
+            .collect();
+        targets.clear();
+        for index in batch {
+            let parameters = &self.dataset.light_cones()[index.light_cone].parameters;
+            targets.extend(self.targets.scale(parameters).map(|value| value as f32));
+        }
+        failures.into_iter().next().map_or(Ok(()), Err)
+    }
+
+    fn read_image(&self, index: ImageIndex, pixels: &mut [f32]) -> Result<(), DataError> {
+        let cube = self.dataset.open_cube(index.light_cone)?;
+        let slice = self.slicing.images()[index.image];
+        Ok(read_slice(&cube, slice, self.slicing, &self.input, pixels)?)
+    }
+
+    /// Asks the operating system to start reading the images of a later batch.
+    pub fn prefetch(&self, batch: &[ImageIndex]) {
+        for index in batch {
+            // Only speed is at stake: a cube that cannot be mapped is reported when it is read.
+            if let Ok(cube) = self.dataset.open_cube(index.light_cone) {
+                let slice = self.slicing.images()[index.image];
+                let rows = slice.first_row..slice.first_row + self.slicing.rows();
+                cube.will_need(rows, slice.stored_plane);
+            }
+        }
+    }
+}
+
+/// Copies one image out of a cube, scaled. Shape of `pixels`: (rows, columns) of `slicing`.
+///
+/// # Errors
+/// [`Fault::NonFinite`] names the first cell that is not finite.
+pub fn read_slice(
+    cube: &Cube,
+    slice: SliceIndex,
+    slicing: &Slicing,
+    input: &InputScaling,
+    pixels: &mut [f32],
+) -> Result<(), Fault> {
+    let y = slice.stored_plane;
+    let rows = slice.first_row..slice.first_row + slicing.rows();
+    cube.will_need(rows.clone(), y);
+    for (x, pixels) in rows.zip(pixels.chunks_exact_mut(slicing.columns())) {
+        let line = cube.line_of_sight(x, y);
+        if let Some(z) = first_non_finite(line) {
+            return Err(Fault::NonFinite {
+                path: cube.path().to_path_buf(),
+                index: [x, y, z],
+                value: line[z],
+                count: 1,
+            });
+        }
+        input.apply(line, pixels);
+    }
+    Ok(())
+}
+
+/// Position of the first cell that is not finite.
+pub(crate) fn first_non_finite(cells: &[f32]) -> Option<usize> {
+    // A sum of magnitudes times zero is NaN exactly when a cell is not finite: one pass without
+    // branches for the usual case, a search only when it fails.
+    let probe: f32 = cells.iter().map(|&cell| cell * 0.0).sum();
+    if probe.is_nan() {
+        cells.iter().position(|cell| !cell.is_finite())
+    } else {
+        None
+    }
+}

@@ -1,0 +1,146 @@
+//! Cubes of raw little-endian f32, memory-mapped and never copied whole.
+//!
+//! A cube is mapped when an image of it is wanted and unmapped right after, so a data base of any
+//! size needs no more address space, file handles or resident memory than the images in use: the
+//! pages themselves stay in the operating system's cache.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use memmap2::Mmap;
+use rayon::prelude::*;
+
+use super::fault::Fault;
+use crate::atomic_file::FileError;
+
+#[cfg(target_endian = "big")]
+compile_error!("cubes are little-endian and are read in place");
+
+/// A memory-mapped cube in C order `[x][y][z]`.
+#[derive(Debug)]
+pub struct Cube {
+    map: Mmap,
+    shape: [usize; 3],
+    path: PathBuf,
+}
+
+/// Why a cube cannot be mapped.
+#[derive(Debug, thiserror::Error)]
+pub enum CubeError {
+    /// It could not be opened or mapped.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is not of the size that its shape asks for.
+    #[error(transparent)]
+    Size(#[from] Fault),
+}
+
+impl Cube {
+    /// Maps the file at `path`, which must hold exactly `4 nx ny nz` bytes.
+    ///
+    /// # Errors
+    /// [`CubeError`] when the file cannot be opened or has another size.
+    pub fn open(path: &Path, shape: [usize; 3]) -> Result<Self, CubeError> {
+        let file = File::open(path).map_err(FileError::at(path, "opening"))?;
+        let found = file
+            .metadata()
+            .map_err(FileError::at(path, "reading the size"))?
+            .len();
+        let expected = 4 * shape.iter().map(|&n| n as u64).product::<u64>();
+        if found != expected || expected == 0 {
+            return Err(Fault::CubeSize {
+                path: path.to_path_buf(),
+                shape,
+                expected,
+                found,
+            }
+            .into());
+        }
+        #[expect(
+            unsafe_code,
+            reason = "a memory map is a view of a file that others could change"
+        )]
+        // SAFETY: the map is read-only and private to this process. Cubes are written once, through a
+        // rename (`atomic_file`), so a file does not change under a map; should another program
+        // truncate it all the same, the kernel raises SIGBUS rather than handing out wrong memory.
+        let map = unsafe { Mmap::map(&file) }.map_err(FileError::at(path, "memory-mapping"))?;
+        #[cfg(unix)]
+        // Only the planes of the slices are read: read-ahead around each row would fetch the rest of
+        // the cube too. An operating system that does not take the advice still gives the right data.
+        let _ = map.advise(memmap2::Advice::Random);
+        Ok(Self {
+            map,
+            shape,
+            path: path.to_path_buf(),
+        })
+    }
+
+    /// Cells `[x, y, z]`.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All cells in file order.
+    #[must_use]
+    pub fn cells(&self) -> &[f32] {
+        // A map starts on a page boundary and its length was checked: the cast cannot fail.
+        bytemuck::cast_slice(&self.map)
+    }
+
+    /// The line of sight at `(x, y)`: `nz` cells, lowest redshift first.
+    #[must_use]
+    pub fn line_of_sight(&self, x: usize, y: usize) -> &[f32] {
+        let [_, ny, nz] = self.shape;
+        &self.cells()[(x * ny + y) * nz..][..nz]
+    }
+
+    /// Asks the operating system to read the lines of sight `x` in `rows` of plane `y` ahead, all at
+    /// once: on a cold disk this costs one wait instead of one a page.
+    pub fn will_need(&self, rows: std::ops::Range<usize>, y: usize) {
+        #[cfg(unix)]
+        {
+            let [_, ny, nz] = self.shape;
+            for x in rows {
+                // Advice only: a failure changes nothing but speed.
+                let _ =
+                    self.map
+                        .advise_range(memmap2::Advice::WillNeed, (x * ny + y) * nz * 4, nz * 4);
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = (rows, y);
+    }
+
+    /// Reads the whole cube and reports cells that are not finite, if any.
+    #[must_use]
+    pub fn find_non_finite(&self) -> Option<Fault> {
+        let [_, ny, nz] = self.shape;
+        let (first, count) = self
+            .cells()
+            .par_chunks(ny * nz)
+            .enumerate()
+            .map(|(x, plane)| {
+                let bad = plane.iter().enumerate().filter(|(_, v)| !v.is_finite());
+                let (mut first, mut count) = (None, 0_u64);
+                for (i, &value) in bad {
+                    first.get_or_insert(([x, i / nz, i % nz], value));
+                    count += 1;
+                }
+                (first, count)
+            })
+            .reduce(|| (None, 0), |a, b| (a.0.or(b.0), a.1 + b.1));
+        first.map(|(index, value)| Fault::NonFinite {
+            path: self.path.clone(),
+            index,
+            value,
+            count,
+        })
+    }
+}

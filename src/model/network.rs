@@ -1,0 +1,523 @@
+//! Forward and backward pass of a network.
+//!
+//! The layer list is compiled into stages. Convolution, ReLU and max-pooling in a row become one stage
+//! that keeps only the pooled map and one byte per window: the full map of Table 1's first layer would
+//! need 6.4 MB an image. `max(relu(x)) = relu(max(x))`, so the ReLU is applied after pooling, and its
+//! mask is the sign of the pooled value. All other layers are stages of their own.
+
+use dawn21_kernels::batch_norm::{self, Affine, BatchNormGradients, BatchStatistics};
+use dawn21_kernels::conv2d::{self, Conv2dGradients};
+use dawn21_kernels::dense::{self, DenseGradients};
+use dawn21_kernels::dropout::{self, MaskKey};
+use dawn21_kernels::{
+    BatchNormShape, Conv2dShape, DenseShape, Float, MaxPool2dShape, ShapeError, max_pool2d, relu,
+};
+use rayon::prelude::*;
+
+use super::activations::{Activations, Mode};
+use super::architecture::Architecture;
+use super::layer::Layer;
+use super::parameters::{Parameters, Tensor};
+
+/// What a stage computes. Numbers are positions in [`Parameters::trainable`] and `buffers`.
+#[derive(Debug, Clone, Copy)]
+enum Operation {
+    ConvReluPool {
+        conv: Conv2dShape,
+        pool: MaxPool2dShape,
+        weight: usize,
+    },
+    Conv2d {
+        shape: Conv2dShape,
+        weight: usize,
+    },
+    MaxPool2d(MaxPool2dShape),
+    Relu,
+    Dropout {
+        rate: f64,
+        layer: u64,
+    },
+    Dense {
+        shape: DenseShape,
+        weight: usize,
+    },
+    BatchNorm {
+        shape: BatchNormShape,
+        momentum: f64,
+        epsilon: f64,
+        weight: usize,
+        running_mean: usize,
+    },
+}
+
+/// An operation and the buffers between which it works; the same buffer means in place.
+#[derive(Debug, Clone, Copy)]
+struct Stage {
+    operation: Operation,
+    input: usize,
+    output: usize,
+}
+
+/// A network ready to run, without its parameters.
+#[derive(Debug, Clone)]
+pub struct Network {
+    architecture: Architecture,
+    stages: Vec<Stage>,
+    /// Values per image of every buffer.
+    buffer_lens: Vec<usize>,
+}
+
+impl Network {
+    /// Compiles an architecture.
+    #[must_use]
+    pub fn new(architecture: Architecture) -> Self {
+        Self::compile(architecture, true)
+    }
+
+    /// As [`Network::new`] but with every layer a stage of its own: computes the same, in more memory.
+    /// For tests and audits of single layers.
+    #[must_use]
+    pub fn unfused(architecture: Architecture) -> Self {
+        Self::compile(architecture, false)
+    }
+
+    fn compile(architecture: Architecture, fuse: bool) -> Self {
+        let [rows, columns] = architecture.image();
+        let mut buffer_lens = vec![rows * columns];
+        let mut stages = Vec::new();
+        let (mut weight, mut buffer) = (0, 0);
+        let shapes = architecture.output_shapes();
+        let layers = architecture.layers();
+        let mut index = 0;
+        while index < layers.len() {
+            let (operation, used) = match layers[index..] {
+                [Layer::Conv2d(conv), Layer::Relu, Layer::MaxPool2d(pool), ..] if fuse => {
+                    (Some(Operation::ConvReluPool { conv, pool, weight }), 3)
+                }
+                [ref layer, ..] => (single(layer, index, weight, buffer), 1),
+                [] => (None, 1),
+            };
+            if let Some(operation) = operation {
+                let input = buffer_lens.len() - 1;
+                let in_place = matches!(operation, Operation::Relu | Operation::Dropout { .. });
+                if !in_place {
+                    buffer_lens.push(shapes[index + used - 1].len());
+                }
+                stages.push(Stage {
+                    operation,
+                    input,
+                    output: buffer_lens.len() - 1,
+                });
+            }
+            for layer in &layers[index..index + used] {
+                weight += layer.trainable().len();
+                buffer += layer.buffers().len();
+            }
+            index += used;
+        }
+        Self {
+            architecture,
+            stages,
+            buffer_lens,
+        }
+    }
+
+    /// The layers.
+    #[must_use]
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// Cells of an input image.
+    #[must_use]
+    pub fn image_len(&self) -> usize {
+        self.buffer_lens[0]
+    }
+
+    /// Memory for forward and backward passes, to be filled through [`Activations::input_mut`].
+    #[must_use]
+    pub fn activations<T: Float>(&self) -> Activations<T> {
+        Activations {
+            batch: 0,
+            mode: Mode::Inference,
+            buffers: vec![Vec::new(); self.buffer_lens.len()],
+            argmax: vec![Vec::new(); self.stages.len()],
+            statistics: vec![None; self.stages.len()],
+            gradient: Vec::new(),
+            next_gradient: Vec::new(),
+        }
+    }
+
+    /// Computes the output (N,P) for the input (N,1,H,W) in `activations`.
+    ///
+    /// The parameters are not changed: running averages move in
+    /// [`Network::update_running_statistics`].
+    ///
+    /// # Errors
+    /// [`ShapeError`] when the input is not a whole number of images or `parameters` are not this
+    /// network's.
+    pub fn forward<T: Float>(
+        &self,
+        parameters: &Parameters<T>,
+        activations: &mut Activations<T>,
+        mode: Mode,
+    ) -> Result<(), ShapeError> {
+        let batch = activations.buffers[0].len() / self.image_len();
+        if batch * self.image_len() != activations.buffers[0].len() {
+            return Err(ShapeError::Length {
+                operation: "network forward",
+                argument: "input",
+                expected: (batch + 1) * self.image_len(),
+                found: activations.buffers[0].len(),
+            });
+        }
+        activations.batch = batch;
+        activations.mode = mode;
+        for (buffer, len) in activations
+            .buffers
+            .iter_mut()
+            .zip(&self.buffer_lens)
+            .skip(1)
+        {
+            buffer.resize(batch * len, T::ZERO);
+        }
+        for index in 0..self.stages.len() {
+            self.forward_stage(index, parameters, activations)?;
+        }
+        Ok(())
+    }
+
+    fn forward_stage<T: Float>(
+        &self,
+        index: usize,
+        parameters: &Parameters<T>,
+        activations: &mut Activations<T>,
+    ) -> Result<(), ShapeError> {
+        let stage = self.stages[index];
+        let mode = activations.mode;
+        let (before, after) = activations.buffers.split_at_mut(stage.output);
+        let y = &mut after[0];
+        let x: &[T] = if stage.input < stage.output {
+            &before[stage.input]
+        } else {
+            &[]
+        };
+        match stage.operation {
+            Operation::ConvReluPool { conv, pool, weight } => {
+                let argmax = &mut activations.argmax[index];
+                argmax.resize(y.len(), 0);
+                let [weight, bias] = pair(&parameters.trainable, weight)?;
+                conv_relu_pool_forward(&conv, &pool, x, weight, bias, y, argmax)
+            }
+            Operation::Conv2d { shape, weight } => {
+                let [weight, bias] = pair(&parameters.trainable, weight)?;
+                conv2d::forward(&shape, x, weight, bias, y)
+            }
+            Operation::MaxPool2d(shape) => {
+                let argmax = &mut activations.argmax[index];
+                argmax.resize(y.len(), 0);
+                max_pool2d::forward(&shape, x, y, argmax)
+            }
+            Operation::Relu => {
+                relu::forward_in_place(y);
+                Ok(())
+            }
+            Operation::Dropout { rate, layer } => match mode {
+                Mode::Training { seed, step } => {
+                    dropout::apply_mask(MaskKey { seed, layer, step }, rate, y)
+                }
+                Mode::Inference => Ok(()),
+            },
+            Operation::Dense { shape, weight } => {
+                let [weight, bias] = pair(&parameters.trainable, weight)?;
+                dense::forward(&shape, x, weight, bias, y)
+            }
+            Operation::BatchNorm {
+                shape,
+                epsilon,
+                weight,
+                running_mean,
+                ..
+            } => {
+                let [gamma, beta] = pair(&parameters.trainable, weight)?;
+                let affine = Affine {
+                    gamma,
+                    beta,
+                    epsilon,
+                };
+                if let Mode::Training { .. } = mode {
+                    let statistics = BatchStatistics::of(&shape, x)?;
+                    let (mean, variance) = (&statistics.mean, &statistics.variance);
+                    batch_norm::forward(&shape, x, mean, variance, affine, y)?;
+                    activations.statistics[index] = Some(statistics);
+                    Ok(())
+                } else {
+                    let [mean, variance] = pair(&parameters.buffers, running_mean)?;
+                    batch_norm::forward(&shape, x, mean, variance, affine, y)
+                }
+            }
+        }
+    }
+
+    /// Gradients of all trainable tensors, given the gradient of the loss with respect to the output
+    /// ([`Activations::output_and_gradient_mut`]), for the last forward pass and its mode.
+    ///
+    /// `gradients` is overwritten. With `input_gradient`, [`Activations::input_gradient`] holds the
+    /// gradient of the input afterwards; otherwise its computation is skipped.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when no forward pass came before or `gradients` are not this network's.
+    pub fn backward<T: Float>(
+        &self,
+        parameters: &Parameters<T>,
+        activations: &mut Activations<T>,
+        gradients: &mut Parameters<T>,
+        input_gradient: bool,
+    ) -> Result<(), ShapeError> {
+        for index in (0..self.stages.len()).rev() {
+            // The first stages need the gradient of the input only on request.
+            let wanted = input_gradient || self.stages[index].input > 0;
+            self.backward_stage(index, parameters, activations, gradients, wanted)?;
+        }
+        Ok(())
+    }
+
+    fn backward_stage<T: Float>(
+        &self,
+        index: usize,
+        parameters: &Parameters<T>,
+        activations: &mut Activations<T>,
+        gradients: &mut Parameters<T>,
+        input_wanted: bool,
+    ) -> Result<(), ShapeError> {
+        let stage = self.stages[index];
+        let batch = activations.batch;
+        let mode = activations.mode;
+        let x = &activations.buffers[stage.input];
+        let y = &activations.buffers[stage.output];
+        let dy = &mut activations.gradient;
+        match stage.operation {
+            Operation::Relu => return relu::backward_in_place(y, dy),
+            Operation::Dropout { rate, layer } => {
+                if let Mode::Training { seed, step } = mode {
+                    dropout::apply_mask(MaskKey { seed, layer, step }, rate, dy)?;
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        let dx = &mut activations.next_gradient;
+        dx.resize(batch * self.buffer_lens[stage.input], T::ZERO);
+        let input = input_wanted.then_some(&mut dx[..]);
+        match stage.operation {
+            Operation::ConvReluPool { conv, pool, weight } => {
+                relu::backward_in_place(y, dy)?;
+                let [dweight, dbias] = pair_mut(&mut gradients.trainable, weight)?;
+                let gradients = Conv2dGradients {
+                    input,
+                    weight: dweight,
+                    bias: dbias,
+                };
+                let weight = &parameters.trainable[weight].values;
+                let argmax = &activations.argmax[index];
+                conv_pool_backward(&conv, &pool, x, weight, dy, argmax, gradients)?;
+            }
+            Operation::Conv2d { shape, weight } => {
+                let [dweight, dbias] = pair_mut(&mut gradients.trainable, weight)?;
+                let gradients = Conv2dGradients {
+                    input,
+                    weight: dweight,
+                    bias: dbias,
+                };
+                let weight = &parameters.trainable[weight].values;
+                conv2d::backward(&shape, x, weight, dy, gradients)?;
+            }
+            Operation::MaxPool2d(shape) => {
+                max_pool2d::backward(&shape, dy, &activations.argmax[index], dx)?;
+            }
+            Operation::Dense { shape, weight } => {
+                let [dweight, dbias] = pair_mut(&mut gradients.trainable, weight)?;
+                let gradients = DenseGradients {
+                    input,
+                    weight: dweight,
+                    bias: dbias,
+                };
+                let weight = &parameters.trainable[weight].values;
+                dense::backward(&shape, x, weight, dy, gradients)?;
+            }
+            Operation::BatchNorm {
+                shape,
+                epsilon,
+                weight,
+                running_mean,
+                ..
+            } => {
+                let [dgamma, dbeta] = pair_mut(&mut gradients.trainable, weight)?;
+                let [gamma, beta] = pair(&parameters.trainable, weight)?;
+                let affine = Affine {
+                    gamma,
+                    beta,
+                    epsilon,
+                };
+                let gradients = BatchNormGradients {
+                    input: dx,
+                    gamma: dgamma,
+                    beta: dbeta,
+                };
+                match (mode, &activations.statistics[index]) {
+                    (Mode::Training { .. }, Some(statistics)) => {
+                        batch_norm::backward_training(
+                            &shape, x, statistics, affine, dy, gradients,
+                        )?;
+                    }
+                    _ => {
+                        let statistics = pair(&parameters.buffers, running_mean)?;
+                        batch_norm::backward_inference(
+                            &shape, x, statistics, affine, dy, gradients,
+                        )?;
+                    }
+                }
+            }
+            Operation::Relu | Operation::Dropout { .. } => {}
+        }
+        std::mem::swap(&mut activations.gradient, &mut activations.next_gradient);
+        Ok(())
+    }
+
+    /// Moves the running averages of all batch normalisations towards the statistics of the last
+    /// forward pass; after one in inference mode there are none and nothing changes.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when `parameters` are not this network's.
+    pub fn update_running_statistics<T: Float>(
+        &self,
+        parameters: &mut Parameters<T>,
+        activations: &Activations<T>,
+    ) -> Result<(), ShapeError> {
+        if activations.mode == Mode::Inference {
+            return Ok(());
+        }
+        for (stage, statistics) in self.stages.iter().zip(&activations.statistics) {
+            let (
+                Operation::BatchNorm {
+                    shape,
+                    momentum,
+                    running_mean,
+                    ..
+                },
+                Some(statistics),
+            ) = (stage.operation, statistics)
+            else {
+                continue;
+            };
+            let count = activations.batch * (shape.image_len() / shape.channels());
+            let [mean, variance] = pair_mut(&mut parameters.buffers, running_mean)?;
+            statistics.update_running(count, momentum, mean, variance)?;
+        }
+        Ok(())
+    }
+}
+
+/// The operation of one layer alone; flattening is none.
+fn single(layer: &Layer, index: usize, weight: usize, buffer: usize) -> Option<Operation> {
+    Some(match *layer {
+        Layer::Conv2d(shape) => Operation::Conv2d { shape, weight },
+        Layer::Relu => Operation::Relu,
+        Layer::MaxPool2d(shape) => Operation::MaxPool2d(shape),
+        Layer::Flatten => return None,
+        Layer::Dropout { rate } => Operation::Dropout {
+            rate,
+            layer: index as u64,
+        },
+        Layer::Dense(shape) => Operation::Dense { shape, weight },
+        Layer::BatchNorm {
+            shape,
+            momentum,
+            epsilon,
+        } => Operation::BatchNorm {
+            shape,
+            momentum,
+            epsilon,
+            weight,
+            running_mean: buffer,
+        },
+    })
+}
+
+fn missing_tensor(index: usize) -> ShapeError {
+    ShapeError::Dimension {
+        operation: "network",
+        detail: format!("the parameters have no tensor number {index}: they are another network's"),
+    }
+}
+
+/// Two consecutive tensors: weight and bias, or mean and variance.
+fn pair<T>(tensors: &[Tensor<T>], first: usize) -> Result<[&[T]; 2], ShapeError> {
+    match tensors.get(first..first + 2) {
+        Some([a, b]) => Ok([&a.values, &b.values]),
+        _ => Err(missing_tensor(first)),
+    }
+}
+
+fn pair_mut<T>(tensors: &mut [Tensor<T>], first: usize) -> Result<[&mut [T]; 2], ShapeError> {
+    match tensors.get_mut(first..first + 2) {
+        Some([a, b]) => Ok([&mut a.values, &mut b.values]),
+        _ => Err(missing_tensor(first)),
+    }
+}
+
+/// Convolution, max-pooling and ReLU, image by image: the full map lives in per-thread scratch.
+fn conv_relu_pool_forward<T: Float>(
+    conv: &Conv2dShape,
+    pool: &MaxPool2dShape,
+    x: &[T],
+    weight: &[T],
+    bias: &[T],
+    y: &mut [T],
+    argmax: &mut [u8],
+) -> Result<(), ShapeError> {
+    y.par_chunks_exact_mut(pool.output_len())
+        .zip(argmax.par_chunks_exact_mut(pool.output_len()))
+        .zip(x.par_chunks_exact(conv.input_len()))
+        .try_for_each_init(
+            || {
+                let map = vec![T::ZERO; conv.output_len()];
+                (map, vec![T::ZERO; conv2d::scratch_len::<T>(conv)])
+            },
+            |(map, scratch), ((y, argmax), x)| {
+                conv2d::forward_image(conv, x, weight, bias, map, scratch)?;
+                max_pool2d::forward_image(pool, map, y, argmax)?;
+                relu::forward_chunk(y);
+                Ok(())
+            },
+        )
+}
+
+/// Backward pass of convolution and max-pooling, image by image; `dy` is the gradient of the pooled
+/// map before its ReLU.
+fn conv_pool_backward<T: Float>(
+    conv: &Conv2dShape,
+    pool: &MaxPool2dShape,
+    x: &[T],
+    weight: &[T],
+    dy: &[T],
+    argmax: &[u8],
+    gradients: Conv2dGradients<'_, T>,
+) -> Result<(), ShapeError> {
+    let pooled = pool.output_len();
+    conv2d::backward_by_chunks(
+        conv,
+        dy.len() / pooled,
+        gradients,
+        || {
+            let dmap = vec![T::ZERO; conv.output_len()];
+            (dmap, vec![T::ZERO; conv2d::scratch_len::<T>(conv)])
+        },
+        |image, gradients, (dmap, scratch)| {
+            let x = &x[image * conv.input_len()..][..conv.input_len()];
+            let window = image * pooled..(image + 1) * pooled;
+            max_pool2d::backward_image(pool, &dy[window.clone()], &argmax[window], dmap)?;
+            conv2d::backward_image(conv, x, weight, dmap, gradients, scratch)
+        },
+    )
+}

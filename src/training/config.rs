@@ -1,0 +1,433 @@
+//! Everything that a user may set about a training: presets, configuration files, `--set key=value`.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::atomic_file::FileError;
+use crate::data::scaling::InputScaling;
+use crate::data::slices::SliceConfig;
+use crate::data::split::SplitConfig;
+use crate::model::architecture::LayerSpec;
+use crate::training::schedule::{EarlyStopping, ReduceOnPlateau};
+
+/// The presets that come with the program.
+const PRESETS: [(&str, &str); 2] = [
+    ("gillet2019", include_str!("../presets/gillet2019.toml")),
+    (
+        "few_light_cones",
+        include_str!("../presets/few_light_cones.toml"),
+    ),
+];
+
+/// The preset used when nothing else is asked for: the paper's.
+pub const DEFAULT_PRESET: &str = "gillet2019";
+
+/// A complete configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Seed of initial weights, order of images and dropout.
+    pub seed: u64,
+    /// Images cut from each light-cone.
+    #[serde(default)]
+    pub slices: SliceConfig,
+    /// Division of the light-cones.
+    #[serde(default)]
+    pub split: SplitConfig,
+    /// Scaling of the input.
+    #[serde(default)]
+    pub input: InputScaling,
+    /// The fit itself.
+    pub training: TrainingConfig,
+    /// The network.
+    #[serde(rename = "layer")]
+    pub layers: Vec<LayerSpec>,
+}
+
+/// How the weights are fitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingConfig {
+    /// Passes over the training images.
+    pub epochs: u64,
+    /// Images per step.
+    pub batch_size: usize,
+    /// Whether every epoch has its own order of images; if not, that of the table.
+    pub shuffle: bool,
+    /// When given, replaces the rate of every dropout layer; 0 switches dropout off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropout: Option<f64>,
+    /// Longest time between two checkpoints.
+    pub checkpoint_minutes: f64,
+    /// The optimiser.
+    pub rmsprop: RmsPropConfig,
+    /// Learning-rate schedule.
+    pub reduce_on_plateau: ReduceOnPlateau,
+    /// End before the last epoch.
+    pub early_stopping: EarlyStopping,
+}
+
+/// RMSprop as in Keras 2.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RmsPropConfig {
+    /// Learning rate of the first epoch.
+    pub learning_rate: f64,
+    /// Decay of the mean of squared gradients.
+    pub rho: f64,
+    /// Added to the root of that mean.
+    pub epsilon: f64,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file is no TOML.
+    #[error("{}: {source}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line and reason.
+        source: Box<toml::de::Error>,
+    },
+    /// A preset of another name.
+    #[error("there is no preset `{name}`; the presets are {known}")]
+    UnknownPreset {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        known: String,
+    },
+    /// A `--set` that is not of the form `key=value`, or whose key leads nowhere.
+    #[error("--set {argument}: {detail}")]
+    Override {
+        /// The argument as given.
+        argument: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// A field that is missing, unknown or of the wrong type.
+    #[error("configuration: {0}")]
+    Field(Box<toml::de::Error>),
+    /// A field with an impossible value.
+    #[error("configuration: {field} = {found}: expected {expected}")]
+    Value {
+        /// Its name.
+        field: &'static str,
+        /// Its value.
+        found: String,
+        /// What would be right.
+        expected: &'static str,
+    },
+}
+
+/// Where a configuration comes from; later parts override earlier ones.
+#[derive(Debug, Clone, Default)]
+pub struct ConfigSources<'a> {
+    /// Name of the preset to start from; absent: the one that the file names, or the paper's.
+    pub preset: Option<&'a str>,
+    /// A TOML file with some or all fields, and optionally `preset`.
+    pub file: Option<&'a Path>,
+    /// `key=value` arguments, with keys such as `training.epochs` or `layer.0.filters`.
+    pub overrides: &'a [String],
+    /// Replaces `seed`.
+    pub seed: Option<u64>,
+}
+
+impl Config {
+    /// Puts a configuration together and checks it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file or argument, the field, and what was expected.
+    pub fn load(sources: &ConfigSources<'_>) -> Result<Self, ConfigError> {
+        let mut file_table = Table::new();
+        if let Some(path) = sources.file {
+            let text = std::fs::read_to_string(path).map_err(FileError::at(path, "reading"))?;
+            file_table = text.parse().map_err(|source| ConfigError::Syntax {
+                path: path.to_path_buf(),
+                source: Box::new(source),
+            })?;
+        }
+        let named = file_table.remove("preset");
+        let name = sources
+            .preset
+            .or_else(|| named.as_ref().and_then(Value::as_str))
+            .unwrap_or(DEFAULT_PRESET);
+        let mut table = preset(name)?;
+        merge(&mut table, file_table);
+        for argument in sources.overrides {
+            apply_override(&mut table, argument)?;
+        }
+        if let Some(seed) = sources.seed {
+            // TOML integers are signed; seeds above i64::MAX would not survive the run record.
+            let seed = i64::try_from(seed).map_err(|_| ConfigError::Value {
+                field: "seed",
+                found: seed.to_string(),
+                expected: "a number below 2^63",
+            })?;
+            table.insert("seed".to_string(), Value::Integer(seed));
+        }
+        Self::from_table(table)
+    }
+
+    /// Reads a complete configuration.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the field and what was expected.
+    pub fn from_table(table: Table) -> Result<Self, ConfigError> {
+        let config: Self = table
+            .try_into()
+            .map_err(|error| ConfigError::Field(Box::new(error)))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Layers with `training.dropout` applied.
+    #[must_use]
+    pub fn effective_layers(&self) -> Vec<LayerSpec> {
+        let mut layers = self.layers.clone();
+        if let Some(replacement) = self.training.dropout {
+            for layer in &mut layers {
+                if let LayerSpec::Dropout { rate } = layer {
+                    *rate = replacement;
+                }
+            }
+        }
+        layers
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let training = &self.training;
+        let rmsprop = &training.rmsprop;
+        let plateau = &training.reduce_on_plateau;
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let fraction = |value: f64| (0.0..1.0).contains(&value);
+        let not_negative = |value: f64| value.is_finite() && value >= 0.0;
+        let rules: [(&'static str, bool, String, &'static str); 12] = [
+            (
+                "training.epochs",
+                training.epochs > 0,
+                training.epochs.to_string(),
+                "at least 1",
+            ),
+            (
+                "training.batch_size",
+                training.batch_size > 0,
+                training.batch_size.to_string(),
+                "at least 1",
+            ),
+            (
+                "training.dropout",
+                training.dropout.is_none_or(fraction),
+                format!("{:?}", training.dropout),
+                "a probability in [0, 1)",
+            ),
+            (
+                "training.checkpoint_minutes",
+                positive(training.checkpoint_minutes),
+                training.checkpoint_minutes.to_string(),
+                "a positive time",
+            ),
+            (
+                "training.rmsprop.learning_rate",
+                positive(rmsprop.learning_rate),
+                rmsprop.learning_rate.to_string(),
+                "a positive number",
+            ),
+            (
+                "training.rmsprop.rho",
+                fraction(rmsprop.rho),
+                rmsprop.rho.to_string(),
+                "a number in [0, 1)",
+            ),
+            (
+                "training.rmsprop.epsilon",
+                positive(rmsprop.epsilon),
+                rmsprop.epsilon.to_string(),
+                "a positive number",
+            ),
+            (
+                "training.reduce_on_plateau.factor",
+                positive(plateau.factor) && plateau.factor < 1.0,
+                plateau.factor.to_string(),
+                "a number in (0, 1)",
+            ),
+            (
+                "training.reduce_on_plateau.patience",
+                plateau.patience > 0,
+                plateau.patience.to_string(),
+                "at least 1 epoch",
+            ),
+            (
+                "training.reduce_on_plateau.min_delta",
+                not_negative(plateau.min_delta) && not_negative(plateau.min_learning_rate),
+                format!(
+                    "{}, min_learning_rate = {}",
+                    plateau.min_delta, plateau.min_learning_rate
+                ),
+                "numbers that are not negative",
+            ),
+            (
+                "training.early_stopping.patience",
+                training.early_stopping.patience > 0,
+                training.early_stopping.patience.to_string(),
+                "at least 1 epoch",
+            ),
+            (
+                "training.early_stopping.min_delta",
+                not_negative(training.early_stopping.min_delta),
+                training.early_stopping.min_delta.to_string(),
+                "a number that is not negative",
+            ),
+        ];
+        for (field, holds, found, expected) in rules {
+            if !holds {
+                return Err(ConfigError::Value {
+                    field,
+                    found,
+                    expected,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn preset(name: &str) -> Result<Table, ConfigError> {
+    let text = PRESETS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, text)| *text)
+        .ok_or_else(|| ConfigError::UnknownPreset {
+            name: name.to_string(),
+            known: PRESETS.map(|(known, _)| known).join(", "),
+        })?;
+    text.parse()
+        .map_err(|error| ConfigError::Field(Box::new(error)))
+}
+
+/// Overrides fields of `base`; tables are merged, everything else (the list of layers too) replaced.
+fn merge(base: &mut Table, overrides: Table) {
+    for (key, value) in overrides {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base)), Value::Table(overrides)) => merge(base, overrides),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Applies one `key=value`. The value is TOML; what is not is taken as a string.
+fn apply_override(table: &mut Table, argument: &str) -> Result<(), ConfigError> {
+    let error = |detail: String| ConfigError::Override {
+        argument: argument.to_string(),
+        detail,
+    };
+    let (key, text) = argument
+        .split_once('=')
+        .ok_or_else(|| error("expected key=value".to_string()))?;
+    let value = format!("value = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.trim().to_string()));
+    let parts: Vec<&str> = key.trim().split('.').collect();
+    let Some((last, parents)) = parts.split_last() else {
+        return Err(error("the key is empty".to_string()));
+    };
+    let mut place = table;
+    let mut parents = parents.iter();
+    while let Some(part) = parents.next() {
+        let next = place
+            .get_mut(*part)
+            .ok_or_else(|| error(format!("there is no `{part}`")))?;
+        place = match next {
+            Value::Table(table) => table,
+            Value::Array(items) => {
+                let count = items.len();
+                parents
+                    .next()
+                    .and_then(|index| index.parse::<usize>().ok())
+                    .and_then(|index| items.get_mut(index))
+                    .and_then(Value::as_table_mut)
+                    .ok_or_else(|| {
+                        error(format!(
+                            "`{part}` is a list: write `{part}.N.{last}` with N below {count}"
+                        ))
+                    })?
+            }
+            _ => return Err(error(format!("`{part}` is a value, not a section"))),
+        };
+    }
+    place.insert((*last).to_string(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(overrides: &[&str]) -> Result<Config, ConfigError> {
+        let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
+        Config::load(&ConfigSources {
+            overrides: &overrides,
+            ..ConfigSources::default()
+        })
+    }
+
+    #[test]
+    fn every_preset_is_complete_and_valid() {
+        for (name, _) in PRESETS {
+            let sources = ConfigSources {
+                preset: Some(name),
+                ..ConfigSources::default()
+            };
+            Config::load(&sources).expect(name);
+        }
+    }
+
+    #[test]
+    fn overrides_reach_sections_and_layers() {
+        let config =
+            load(&["training.epochs=3", "layer.0.filters = 4", "slices.count=1"]).expect("valid");
+        assert_eq!(config.training.epochs, 3);
+        assert_eq!(config.slices.count, Some(1));
+        assert!(matches!(
+            config.layers[0],
+            LayerSpec::Conv2d { filters: 4, .. }
+        ));
+        let config = load(&["training.dropout=0"]).expect("valid");
+        let rates = config.effective_layers();
+        assert!(rates.contains(&LayerSpec::Dropout { rate: 0.0 }));
+    }
+
+    #[test]
+    fn wrong_fields_are_named() {
+        for (argument, named) in [
+            ("training.epoch=3", "epoch"),
+            ("training.epochs=0", "training.epochs = 0"),
+            ("training.epochs=many", "epochs"),
+            ("trainin.epochs=3", "trainin"),
+            ("layer.99.filters=3", "layer"),
+            ("layer.0.filter=3", "filter"),
+            ("training.rmsprop.rho=1.5", "training.rmsprop.rho = 1.5"),
+            ("epochs", "key=value"),
+        ] {
+            let error = load(&[argument]).expect_err(argument).to_string();
+            assert!(error.contains(named), "{argument}: {error}");
+        }
+        let error = Config::load(&ConfigSources {
+            preset: Some("gillet2091"),
+            ..ConfigSources::default()
+        })
+        .expect_err("no such preset")
+        .to_string();
+        assert!(error.contains("gillet2019"), "{error}");
+    }
+}

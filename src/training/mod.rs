@@ -1,0 +1,9 @@
+//! Fitting the weights: configuration, schedules, the epoch loop, checkpoints.
+
+pub mod checkpoint;
+pub mod config;
+pub mod history;
+pub mod observer;
+pub mod run_record;
+pub mod schedule;
+pub mod trainer;

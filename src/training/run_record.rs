@@ -1,0 +1,148 @@
+//! `run.toml`: all that a run was started with.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::config::{Config, ConfigError};
+use crate::atomic_file::{FileError, write_bytes_atomically};
+use crate::data::dataset::Dataset;
+
+/// The content of `run.toml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRecord {
+    /// Version of this file.
+    pub version: u32,
+    /// Program and version that started the run.
+    pub program: String,
+    /// The data.
+    pub data: DataRecord,
+    /// The model whose weights it started from, when not from random ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init_from: Option<PathBuf>,
+    /// The whole configuration, as resolved.
+    pub config: Config,
+}
+
+/// Which data a run was trained on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataRecord {
+    /// The data directory.
+    pub directory: PathBuf,
+    /// Digest of geometry, quantity and parameter table, see [`Dataset::fingerprint`].
+    pub fingerprint: String,
+    /// Number of light-cones.
+    pub light_cones: usize,
+    /// Where the cubes came from.
+    pub source: String,
+}
+
+/// The version of `run.toml` that this program reads and writes.
+const VERSION: u32 = 1;
+
+/// Why a run record cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RunRecordError {
+    /// It could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It is damaged.
+    #[error("{}: {detail}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
+    /// Its configuration is impossible.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// It belongs to other data.
+    #[error(
+        "{} was trained on {} (fingerprint {expected}), but {} has fingerprint {found}: its light-cones, parameters or \
+         geometry differ; resume with the original data, or start a new run with --init-from",
+        run.display(), original.display(), given.display()
+    )]
+    OtherData {
+        /// The run directory.
+        run: PathBuf,
+        /// Data directory of the run.
+        original: PathBuf,
+        /// Data directory given now.
+        given: PathBuf,
+        /// Fingerprint in the record.
+        expected: String,
+        /// Fingerprint of the data given now.
+        found: String,
+    },
+}
+
+impl RunRecord {
+    /// The record of a new run.
+    #[must_use]
+    pub fn new(dataset: &Dataset, config: Config, init_from: Option<PathBuf>) -> Self {
+        Self {
+            version: VERSION,
+            program: concat!("dawn21 ", env!("CARGO_PKG_VERSION")).to_string(),
+            data: DataRecord {
+                directory: dataset.directory().to_path_buf(),
+                fingerprint: dataset.fingerprint(),
+                light_cones: dataset.light_cones().len(),
+                source: dataset.manifest().source.clone(),
+            },
+            init_from,
+            config,
+        }
+    }
+
+    /// Reads `run.toml`.
+    ///
+    /// # Errors
+    /// [`RunRecordError`] names the file and what is wrong with it.
+    pub fn read(path: &Path) -> Result<Self, RunRecordError> {
+        let text = std::fs::read_to_string(path).map_err(FileError::at(path, "reading"))?;
+        let record: Self = toml::from_str(&text).map_err(|error| RunRecordError::Content {
+            path: path.to_path_buf(),
+            detail: error.to_string(),
+        })?;
+        if record.version != VERSION {
+            return Err(RunRecordError::Content {
+                path: path.to_path_buf(),
+                detail: format!("version {}, expected {VERSION}", record.version),
+            });
+        }
+        Ok(record)
+    }
+
+    /// Writes `run.toml` atomically.
+    ///
+    /// # Errors
+    /// [`RunRecordError`] when it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), RunRecordError> {
+        let text = toml::to_string(self).map_err(|error| RunRecordError::Content {
+            path: path.to_path_buf(),
+            detail: error.to_string(),
+        })?;
+        Ok(write_bytes_atomically(path, text.as_bytes())?)
+    }
+
+    /// Checks that `dataset` is what the run was trained on, wherever it lies now.
+    ///
+    /// # Errors
+    /// [`RunRecordError::OtherData`] otherwise.
+    pub fn check_data(&self, run: &Path, dataset: &Dataset) -> Result<(), RunRecordError> {
+        let found = dataset.fingerprint();
+        if found == self.data.fingerprint {
+            return Ok(());
+        }
+        Err(RunRecordError::OtherData {
+            run: run.to_path_buf(),
+            original: self.data.directory.clone(),
+            given: dataset.directory().to_path_buf(),
+            expected: self.data.fingerprint.clone(),
+            found,
+        })
+    }
+}

@@ -1,0 +1,499 @@
+//! The epoch loop.
+//!
+//! Everything random is a function of (seed, epoch) or (seed, step), and the position is saved with the
+//! weights: a training that was killed and resumed gives the same bits as one that was not.
+//!
+//! At the end of an epoch, files are written in an order that makes the checkpoint the commit: best
+//! weights, then history, then checkpoint. A crash in between repeats the epoch and writes the same again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use dawn21_kernels::ShapeError;
+use dawn21_kernels::loss::mean_squared_error;
+use dawn21_kernels::rmsprop::{self, RmsProp};
+
+use super::checkpoint::{BestEpoch, Checkpoint, Position};
+use super::config::Config;
+use super::history::{self, EpochRecord};
+use super::observer::TrainingObserver;
+use crate::atomic_file::FileError;
+use crate::data::DataError;
+use crate::data::batches::{
+    ImageIndex, ImageReader, all_images, batch_ranges, first_images, shuffled,
+};
+use crate::data::dataset::Dataset;
+use crate::data::scaling::TargetScaling;
+use crate::data::slices::Slicing;
+use crate::data::split::{Part, Split};
+use crate::evaluation::metrics;
+use crate::evaluation::prediction::{PredictionError, predict};
+use crate::model::activations::{Activations, Mode};
+use crate::model::architecture::{Architecture, ArchitectureError, LayerSpec};
+use crate::model::model_file::{self, ModelDescription, ModelError};
+use crate::model::network::Network;
+use crate::model::parameters::Parameters;
+use crate::run_directory::RunDirectory;
+use crate::tensor_file::TensorFileError;
+
+/// Why a training ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum TrainingError {
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The architecture does not fit the images.
+    #[error(transparent)]
+    Architecture(#[from] ArchitectureError),
+    /// A file of the run.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A checkpoint.
+    #[error(transparent)]
+    Tensors(#[from] TensorFileError),
+    /// A model file.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A kernel; a fault of the program.
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    /// The loss overflowed.
+    #[error(
+        "epoch {epoch}, batch {batch} of {batches}: the loss is {loss}; the weights before it are kept in {kept}. \
+         Lower training.rmsprop.learning_rate (now {learning_rate}) and start again, from them with --init-from"
+    )]
+    NonFiniteLoss {
+        /// Epoch, from 1.
+        epoch: u64,
+        /// Batch, from 1.
+        batch: usize,
+        /// Batches of the epoch.
+        batches: usize,
+        /// The loss.
+        loss: f64,
+        /// Learning rate of the epoch.
+        learning_rate: f64,
+        /// Where the last good weights are.
+        kept: String,
+    },
+    /// A weight overflowed although the loss did not.
+    #[error(
+        "epoch {epoch}: tensor `{tensor}` holds values that are not finite; the last good weights are kept in {kept}. \
+         Lower training.rmsprop.learning_rate and start again, from them with --init-from"
+    )]
+    NonFiniteWeights {
+        /// Epoch, from 1.
+        epoch: u64,
+        /// Name of the tensor.
+        tensor: String,
+        /// Where the last good weights are.
+        kept: String,
+    },
+    /// Batch normalisation of single images.
+    #[error(
+        "training.batch_size = {batch_size} with {images} training images gives batches of a single image, which \
+         have no variance to normalise by; use larger batches or more images"
+    )]
+    SingleImageBatches {
+        /// Batch size asked for.
+        batch_size: usize,
+        /// Training images.
+        images: usize,
+    },
+}
+
+impl From<PredictionError> for TrainingError {
+    fn from(error: PredictionError) -> Self {
+        match error {
+            PredictionError::Data(error) => error.into(),
+            PredictionError::Shape(error) => error.into(),
+        }
+    }
+}
+
+/// How a training ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All epochs are done.
+    Finished,
+    /// The loss stopped falling.
+    StoppedEarly,
+    /// It was asked to stop and can be resumed.
+    Interrupted,
+}
+
+/// A training in progress.
+#[derive(Debug)]
+pub struct Trainer<'a> {
+    config: &'a Config,
+    run: &'a RunDirectory,
+    network: Network,
+    description: ModelDescription,
+    reader: ImageReader<'a>,
+    training_images: Vec<ImageIndex>,
+    validation_images: Vec<ImageIndex>,
+    activations: Activations<f32>,
+    gradients: Parameters<f32>,
+    targets: Vec<f32>,
+    state: Checkpoint,
+    last_saved: Instant,
+}
+
+/// The network and its description for a data set.
+///
+/// # Errors
+/// [`TrainingError`] when slices or layers do not fit the cubes.
+pub fn build(
+    dataset: &Dataset,
+    slicing: &Slicing,
+    config: &Config,
+) -> Result<(Architecture, ModelDescription), TrainingError> {
+    let manifest = dataset.manifest();
+    let image = [slicing.rows(), slicing.columns()];
+    let outputs = manifest.parameters.len();
+    let layers = config.effective_layers();
+    let architecture = Architecture::resolve(&layers, image, manifest.cell_mpc, outputs)?;
+    let slices = config.slices.clone();
+    let description = ModelDescription::new(&architecture, manifest, config.input, slices);
+    Ok((architecture, description))
+}
+
+impl<'a> Trainer<'a> {
+    /// Prepares a training that starts from `state`: a fresh one ([`Trainer::fresh_state`]) or a
+    /// checkpoint.
+    ///
+    /// # Errors
+    /// [`TrainingError`] when data, slices, layers and batch size do not fit together.
+    pub fn new(
+        dataset: &'a Dataset,
+        slicing: &'a Slicing,
+        split: &Split,
+        config: &'a Config,
+        run: &'a RunDirectory,
+        state: Checkpoint,
+    ) -> Result<Self, TrainingError> {
+        let (architecture, description) = build(dataset, slicing, config)?;
+        let training_images = all_images(&split.light_cones(Part::Train), slicing);
+        let batch_size = config.training.batch_size;
+        let normalised = config
+            .layers
+            .iter()
+            .any(|layer| matches!(layer, LayerSpec::BatchNorm { .. }));
+        if normalised && (batch_size == 1 || training_images.len() == 1) {
+            return Err(TrainingError::SingleImageBatches {
+                batch_size,
+                images: training_images.len(),
+            });
+        }
+        let targets = TargetScaling::new(&description.parameters);
+        let network = Network::new(architecture);
+        Ok(Self {
+            config,
+            run,
+            reader: ImageReader::new(dataset, slicing, config.input, targets)?,
+            training_images,
+            validation_images: first_images(&split.light_cones(Part::Validation)),
+            activations: network.activations(),
+            gradients: Parameters::zeros(network.architecture()),
+            targets: Vec::new(),
+            network,
+            description,
+            state,
+            last_saved: Instant::now(),
+        })
+    }
+
+    /// The state before the first step, from random weights or from those of `initial`.
+    #[must_use]
+    pub fn fresh_state(
+        architecture: &Architecture,
+        config: &Config,
+        initial: Option<Parameters<f32>>,
+    ) -> Checkpoint {
+        let parameters =
+            initial.unwrap_or_else(|| Parameters::initialize(architecture, config.seed));
+        let mean_squares = parameters
+            .trainable
+            .iter()
+            .map(|tensor| vec![0.0; tensor.values.len()])
+            .collect();
+        Checkpoint {
+            parameters,
+            mean_squares,
+            position: Position::start(config.training.rmsprop.learning_rate),
+        }
+    }
+
+    /// Where the training stands.
+    #[must_use]
+    pub fn position(&self) -> &Position {
+        &self.state.position
+    }
+
+    /// The network that is trained.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Numbers of training and validation images.
+    #[must_use]
+    pub fn image_counts(&self) -> [usize; 2] {
+        [self.training_images.len(), self.validation_images.len()]
+    }
+
+    /// Trains until all epochs are done, the loss stops falling, or `stop` becomes true; in the last
+    /// case the position inside the epoch is saved.
+    ///
+    /// # Errors
+    /// [`TrainingError`] when data cannot be read, files cannot be written, or the loss is not finite.
+    pub fn run(
+        &mut self,
+        observer: &mut dyn TrainingObserver,
+        stop: &AtomicBool,
+    ) -> Result<Outcome, TrainingError> {
+        while self.state.position.epochs_done < self.config.training.epochs {
+            if self.state.position.stopped_early {
+                return Ok(Outcome::StoppedEarly);
+            }
+            if !self.train_epoch(observer, stop)? {
+                self.save()?;
+                return Ok(Outcome::Interrupted);
+            }
+            self.finish_epoch(observer)?;
+        }
+        Ok(Outcome::Finished)
+    }
+
+    /// Goes on with the current epoch; false when asked to stop before its end.
+    fn train_epoch(
+        &mut self,
+        observer: &mut dyn TrainingObserver,
+        stop: &AtomicBool,
+    ) -> Result<bool, TrainingError> {
+        let epoch = self.state.position.epochs_done;
+        let images = if self.config.training.shuffle {
+            shuffled(&self.training_images, self.config.seed, epoch)
+        } else {
+            self.training_images.clone()
+        };
+        let ranges = batch_ranges(images.len(), self.config.training.batch_size);
+        observer.epoch_started(epoch + 1, self.state.position.images_done, images.len());
+        while self.state.position.batches_done < ranges.len() {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            if self.last_saved.elapsed() > self.checkpoint_interval() {
+                self.save()?;
+            }
+            let started = Instant::now();
+            let batch = self.state.position.batches_done;
+            let next = ranges.get(batch + 1).cloned().unwrap_or_default();
+            self.reader.prefetch(&images[next]);
+            let range = ranges[batch].clone();
+            let loss = self.forward_and_backward(&images[range.clone()])?;
+            if !loss.is_finite() {
+                return Err(self.non_finite_loss(loss, batch, ranges.len()));
+            }
+            self.update_weights()?;
+            let position = &mut self.state.position;
+            position.step += 1;
+            position.batches_done += 1;
+            position.images_done += range.len();
+            position.loss_sum += loss * range.len() as f64;
+            position.seconds += started.elapsed().as_secs_f64();
+            let mean = position.loss_sum / position.images_done as f64;
+            observer.step_finished(position.images_done, mean);
+        }
+        Ok(true)
+    }
+
+    fn checkpoint_interval(&self) -> Duration {
+        Duration::from_secs_f64(60.0 * self.config.training.checkpoint_minutes)
+    }
+
+    /// Loss and gradients of one mini-batch; no gradients when the loss is not finite.
+    fn forward_and_backward(&mut self, batch: &[ImageIndex]) -> Result<f64, TrainingError> {
+        let input = self.activations.input_mut();
+        self.reader.read_batch(batch, input, &mut self.targets)?;
+        let mode = Mode::Training {
+            seed: self.config.seed,
+            step: self.state.position.step,
+        };
+        let parameters = &self.state.parameters;
+        self.network
+            .forward(parameters, &mut self.activations, mode)?;
+        let (output, gradient) = self.activations.output_and_gradient_mut();
+        let loss = mean_squared_error(output, &self.targets, gradient)?;
+        if loss.is_finite() {
+            self.network.backward(
+                parameters,
+                &mut self.activations,
+                &mut self.gradients,
+                false,
+            )?;
+        }
+        Ok(loss)
+    }
+
+    fn update_weights(&mut self) -> Result<(), TrainingError> {
+        let settings = self.config.training.rmsprop;
+        let optimizer = RmsProp {
+            learning_rate: self.state.position.learning_rate,
+            rho: settings.rho,
+            epsilon: settings.epsilon,
+        };
+        let parameters = &mut self.state.parameters;
+        let tensors = parameters
+            .trainable
+            .iter_mut()
+            .zip(&self.gradients.trainable)
+            .zip(&mut self.state.mean_squares);
+        for ((tensor, gradient), mean_square) in tensors {
+            rmsprop::step(
+                &optimizer,
+                &mut tensor.values,
+                &gradient.values,
+                mean_square,
+            )?;
+        }
+        self.network
+            .update_running_statistics(parameters, &self.activations)?;
+        Ok(())
+    }
+
+    /// Validation, schedules and files at the end of an epoch.
+    fn finish_epoch(&mut self, observer: &mut dyn TrainingObserver) -> Result<(), TrainingError> {
+        self.check_weights()?;
+        let started = Instant::now();
+        let predictions = predict(
+            &self.network,
+            &self.state.parameters,
+            &self.reader,
+            &self.validation_images,
+            self.config.training.batch_size,
+            &mut self.activations,
+            |_| {},
+        )?;
+        let outputs = self.network.architecture().outputs();
+        let training = &self.config.training;
+        let position = &mut self.state.position;
+        let record = EpochRecord {
+            epoch: position.epochs_done + 1,
+            train_loss: position.loss_sum / position.images_done as f64,
+            validation_loss: predictions.loss(),
+            validation_r2: (0..outputs)
+                .map(|index| metrics::r2(&predictions.scaled_pairs(index, outputs)))
+                .collect(),
+            learning_rate: position.learning_rate,
+            seconds: position.seconds + started.elapsed().as_secs_f64(),
+            images_per_second: position.images_done as f64 / position.seconds,
+        };
+        let watched = |monitor: super::schedule::Monitor| {
+            monitor.select(record.train_loss, record.validation_loss)
+        };
+        let plateau = &training.reduce_on_plateau;
+        position.learning_rate = plateau.after_epoch(
+            &mut position.plateau,
+            watched(plateau.monitor),
+            position.learning_rate,
+        );
+        let stopping = &training.early_stopping;
+        position.stopped_early =
+            stopping.after_epoch(&mut position.early_stopping, watched(stopping.monitor));
+        let best = record.validation_loss.is_finite()
+            && position
+                .best
+                .is_none_or(|best| record.validation_loss < best.validation_loss);
+        if best {
+            position.best = Some(BestEpoch {
+                epoch: record.epoch,
+                validation_loss: record.validation_loss,
+            });
+        }
+        position.epochs_done += 1;
+        position.batches_done = 0;
+        position.images_done = 0;
+        position.loss_sum = 0.0;
+        position.seconds = 0.0;
+        position.history.push(record.clone());
+        if best {
+            self.write_best(&record)?;
+        }
+        let parameters = &self.description.parameters;
+        history::write(
+            &self.run.history(),
+            parameters,
+            &self.state.position.history,
+        )?;
+        self.save()?;
+        observer.epoch_finished(&record, best);
+        Ok(())
+    }
+
+    /// Replaces the best weights, unless those on disk are better still: they can be, when a crash
+    /// came after they were written and before the checkpoint, and the epoch was then repeated by
+    /// another kind of processor.
+    fn write_best(&self, record: &EpochRecord) -> Result<(), TrainingError> {
+        let path = self.run.model();
+        if path.exists() {
+            let kept = model_file::read_description(&path)?;
+            if kept
+                .validation_loss
+                .is_some_and(|kept| kept < record.validation_loss)
+            {
+                return Ok(());
+            }
+        }
+        let description = ModelDescription {
+            epoch: record.epoch,
+            step: self.state.position.step,
+            validation_loss: Some(record.validation_loss),
+            ..self.description.clone()
+        };
+        let architecture = self.network.architecture();
+        Ok(model_file::write(
+            &path,
+            &description,
+            architecture,
+            &self.state.parameters,
+        )?)
+    }
+
+    /// Writes the checkpoint.
+    fn save(&mut self) -> Result<(), TrainingError> {
+        self.check_weights()?;
+        let path = self.run.checkpoint();
+        self.state
+            .write(&path, &self.description, self.network.architecture())?;
+        self.last_saved = Instant::now();
+        Ok(())
+    }
+
+    fn check_weights(&self) -> Result<(), TrainingError> {
+        match self.state.parameters.first_non_finite() {
+            None => Ok(()),
+            Some(tensor) => Err(TrainingError::NonFiniteWeights {
+                epoch: self.state.position.epochs_done + 1,
+                tensor: tensor.to_string(),
+                kept: self.run.checkpoint().display().to_string(),
+            }),
+        }
+    }
+
+    /// Saves the weights that gave a bad loss if they are sound themselves; otherwise the checkpoint
+    /// before them stays.
+    fn non_finite_loss(&mut self, loss: f64, batch: usize, batches: usize) -> TrainingError {
+        if let Err(error @ (TrainingError::File(_) | TrainingError::Tensors(_))) = self.save() {
+            return error;
+        }
+        TrainingError::NonFiniteLoss {
+            epoch: self.state.position.epochs_done + 1,
+            batch: batch + 1,
+            batches,
+            loss,
+            learning_rate: self.state.position.learning_rate,
+            kept: self.run.checkpoint().display().to_string(),
+        }
+    }
+}
