@@ -35,7 +35,8 @@ pub(super) struct Arguments {
     /// Which weights
     #[arg(long, value_enum, default_value = "best")]
     weights: Weights,
-    /// Where metrics.json, predictions.csv and figures go; absent: RUN, or RUN/<DATA> for other data
+    /// Where metrics.json, predictions.csv and figures go; absent: RUN for the test set, else RUN/<PART>
+    /// or, for other data, RUN/<DATA>
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -123,7 +124,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         parameters: score(&physical, &description.parameters, record.config.seed),
     };
 
-    let directory = output_directory(arguments, &run, own_data);
+    let directory = output_directory(arguments, &run, part, own_data);
     std::fs::create_dir_all(&directory)
         .map_err(FileError::at(&directory, "creating the directory"))?;
     let out = RunDirectory::at(&directory);
@@ -178,16 +179,26 @@ fn choose_light_cones(
     Ok((argument, light_cones))
 }
 
-fn output_directory(arguments: &Arguments, run: &RunDirectory, own_data: bool) -> PathBuf {
+/// The run itself holds the scores that count: those of its test set. Others go beside them.
+fn output_directory(
+    arguments: &Arguments,
+    run: &RunDirectory,
+    part: PartArgument,
+    own_data: bool,
+) -> PathBuf {
     if let Some(out) = &arguments.out {
         return out.clone();
     }
-    if own_data {
-        return run.path().to_path_buf();
+    if !own_data {
+        let data = std::path::absolute(&arguments.data).unwrap_or_else(|_| arguments.data.clone());
+        return run
+            .path()
+            .join(data.file_name().unwrap_or("other-data".as_ref()));
     }
-    let data = std::path::absolute(&arguments.data).unwrap_or_else(|_| arguments.data.clone());
-    let name = data.file_name().unwrap_or("other-data".as_ref());
-    run.path().join(name)
+    match part {
+        PartArgument::Test => run.path().to_path_buf(),
+        other => run.path().join(other.name()),
+    }
 }
 
 /// Truths beyond the ranges that the network was trained on: it was never asked for such values.

@@ -9,7 +9,7 @@ use super::progress::TrainingProgress;
 use super::{CommandError, Threads};
 use crate::data::dataset::Dataset;
 use crate::data::slices::Slicing;
-use crate::data::split::Split;
+use crate::data::split::{Part, Split};
 use crate::figures::loss_curves;
 use crate::model::architecture::Architecture;
 use crate::model::parameters::Parameters;
@@ -110,6 +110,8 @@ fn start(arguments: &Arguments, dataset: &Dataset) -> Result<Prepared, CommandEr
     config.input.check()?;
     let split = Split::new(dataset.light_cones().len(), &config.split)?;
     let (architecture, _) = trainer::build(dataset, &slicing, &config)?;
+    let training_light_cones = split.light_cones(Part::Train).len();
+    trainer::check_batches(&config, training_light_cones * slicing.images().len())?;
     let initial = match &arguments.init_from {
         Some(path) => Some(initial_weights(path, dataset, &slicing, &architecture)?),
         None => None,

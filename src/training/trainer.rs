@@ -158,6 +158,20 @@ pub fn build(
     Ok((architecture, description))
 }
 
+/// Checks that no batch of `images` training images would be a single one in front of a batch
+/// normalisation.
+///
+/// # Errors
+/// [`TrainingError::SingleImageBatches`] otherwise.
+pub fn check_batches(config: &Config, images: usize) -> Result<(), TrainingError> {
+    let batch_size = config.training.batch_size;
+    let normalised = |layer: &LayerSpec| matches!(layer, LayerSpec::BatchNorm { .. });
+    if (batch_size == 1 || images == 1) && config.layers.iter().any(normalised) {
+        return Err(TrainingError::SingleImageBatches { batch_size, images });
+    }
+    Ok(())
+}
+
 impl<'a> Trainer<'a> {
     /// Prepares a training that starts from `state`: a fresh one ([`Trainer::fresh_state`]) or a
     /// checkpoint.
@@ -174,17 +188,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, TrainingError> {
         let (architecture, description) = build(dataset, slicing, config)?;
         let training_images = all_images(&split.light_cones(Part::Train), slicing);
-        let batch_size = config.training.batch_size;
-        let normalised = config
-            .layers
-            .iter()
-            .any(|layer| matches!(layer, LayerSpec::BatchNorm { .. }));
-        if normalised && (batch_size == 1 || training_images.len() == 1) {
-            return Err(TrainingError::SingleImageBatches {
-                batch_size,
-                images: training_images.len(),
-            });
-        }
+        check_batches(config, training_images.len())?;
         let targets = TargetScaling::new(&description.parameters);
         let network = Network::new(architecture);
         Ok(Self {

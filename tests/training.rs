@@ -1,0 +1,469 @@
+//! Training through the command line: determinism, kill and resume, refusals, bad numbers.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{
+    command, dawn21, fail, real_light_cones, small_manifest, succeed, text, train_arguments,
+    write_small_data,
+};
+use dawn21::run_directory::RunDirectory;
+use dawn21::tensor_file::TensorFile;
+use tempfile::TempDir;
+
+fn small_data() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let data = directory.path().join("data");
+    write_small_data(&data, &small_manifest(), 20);
+    (directory, data)
+}
+
+fn train(data: &Path, run: &Path, more: &[&str]) {
+    succeed(&train_arguments(data, run, more));
+}
+
+fn resume(data: &Path, run: &Path, more: &[&str]) -> String {
+    let mut arguments = vec!["train", text(data), "--resume", text(run), "--quiet"];
+    arguments.extend(more);
+    succeed(&arguments)
+}
+
+/// Everything that must not depend on threads or interruptions: best weights with their metadata, and
+/// every tensor of the checkpoint (its metadata hold wall-clock times).
+fn result_of(run: &Path) -> (Vec<u8>, Vec<(String, Vec<u8>)>) {
+    let model = fs::read(run.join("model.safetensors")).expect("model");
+    let bytes = fs::read(run.join("last/checkpoint.safetensors")).expect("checkpoint");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+    let mut tensors: Vec<_> = tensors
+        .iter()
+        .map(|(name, view)| (name.to_string(), view.data().to_vec()))
+        .collect();
+    tensors.sort();
+    (model, tensors)
+}
+
+/// Columns of `history.csv` that are not times.
+fn losses(run: &Path) -> Vec<String> {
+    let text = fs::read_to_string(run.join("history.csv")).expect("history");
+    text.lines()
+        .map(|line| {
+            let fields: Vec<&str> = line.split(',').collect();
+            fields[..fields.len() - 2].join(",")
+        })
+        .collect()
+}
+
+/// Lines of the history so far.
+fn epochs_done(run: &Path) -> usize {
+    let history = fs::read_to_string(run.join("history.csv"));
+    history.map_or(0, |text| text.lines().count().saturating_sub(1))
+}
+
+/// `kill -9` needs no grace: the process has no say.
+fn kill(child: &mut Child) {
+    child.kill().expect("the process can be killed");
+    child.wait().expect("the process ends");
+}
+
+#[test]
+fn a_run_on_real_light_cones_learns_and_leaves_all_its_files() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let run = directory.path().join("run");
+    let output = succeed(&[
+        "train",
+        text(&real_light_cones()),
+        "--out",
+        text(&run),
+        "--set",
+        "training.epochs=12",
+    ]);
+    assert!(output.contains("finished 12 epochs"), "{output}");
+    for file in [
+        "run.toml",
+        "split.csv",
+        "history.csv",
+        "model.safetensors",
+        "figures/loss_curves.svg",
+    ] {
+        assert!(run.join(file).is_file(), "{file}");
+    }
+    let history = losses(&run);
+    assert_eq!(history.len(), 13);
+    assert!(history[0].starts_with("epoch,train_loss,validation_loss,r2_log10_tvir,r2_zeta"));
+    let loss = |line: &str| {
+        line.split(',')
+            .nth(1)
+            .and_then(|v| v.parse::<f64>().ok())
+            .expect("loss")
+    };
+    assert!(loss(&history[12]) < 0.5 * loss(&history[1]), "{history:?}");
+    let record = fs::read_to_string(run.join("run.toml")).expect("record");
+    assert!(
+        record.contains("fingerprint") && record.contains("epochs = 12"),
+        "{record}"
+    );
+    assert!(
+        record.contains("batch_size = 8"),
+        "the preset that the data suggest: {record}"
+    );
+}
+
+#[test]
+fn results_are_the_same_bits_for_any_thread_count() {
+    let (directory, data) = small_data();
+    let run = |threads: &str| {
+        let run = directory.path().join(threads);
+        train(&data, &run, &["--threads", threads]);
+        (result_of(&run), losses(&run))
+    };
+    let one = run("1");
+    assert!(one == run("2"), "2 threads differ from 1");
+    assert!(one == run("5"), "5 threads differ from 1");
+    let other = directory.path().join("seed");
+    train(&data, &other, &["--seed", "22"]);
+    assert!(
+        one.0 != result_of(&other),
+        "another seed gives another result"
+    );
+}
+
+/// A checkpoint after every step, so that runs are resumed inside epochs, too.
+const EVERY_STEP: [&str; 2] = ["--set", "training.checkpoint_minutes=1e-9"];
+
+#[test]
+fn killed_runs_resume_to_the_same_bits() {
+    let (directory, data) = small_data();
+    let long = ["--set", "training.epochs=30"];
+    let whole = directory.path().join("whole");
+    train(&data, &whole, &long);
+    let expected = (result_of(&whole), losses(&whole));
+
+    for (index, every_step) in [false, true].into_iter().enumerate() {
+        let run = directory.path().join(format!("killed-{index}"));
+        let mut more = long.to_vec();
+        if every_step {
+            more.extend(EVERY_STEP);
+        }
+        let mut kills = 0;
+        let mut arguments: Vec<String> = train_arguments(&data, &run, &more)
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        // Killed at once, and then some milliseconds after each of these epochs.
+        for (moment, epochs) in [0, 0, 1, 4, 9, 15, 22].into_iter().enumerate() {
+            let borrowed: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let mut child = command(&borrowed)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("the program starts");
+            let running = |child: &mut Child| child.try_wait().expect("status").is_none();
+            while running(&mut child) && epochs_done(&run) < epochs {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_millis(3 * moment as u64));
+            if running(&mut child) {
+                kills += 1;
+            }
+            kill(&mut child);
+            if run.join("run.toml").exists() {
+                arguments = ["train", text(&data), "--resume", text(&run), "--quiet"]
+                    .map(str::to_string)
+                    .to_vec();
+            } else {
+                fs::remove_dir_all(&run).ok();
+            }
+        }
+        assert!(kills >= 3, "the run was killed only {kills} times");
+        resume(&data, &run, &[]);
+        assert!(
+            expected == (result_of(&run), losses(&run)),
+            "every step: {every_step}"
+        );
+    }
+}
+
+#[test]
+fn an_interrupted_run_saves_its_place_and_says_how_to_go_on() {
+    let (directory, data) = small_data();
+    let long = ["--set", "training.epochs=400"];
+    let whole = directory.path().join("whole");
+    train(&data, &whole, &long);
+    let run = directory.path().join("interrupted");
+    let child = command(&train_arguments(&data, &run, &long))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    wait_for(&run.join("history.csv"));
+    let pid = child.id().to_string();
+    let sent = Command::new("kill")
+        .args(["-INT", &pid])
+        .status()
+        .expect("kill");
+    assert!(sent.success());
+    let output = child.wait_with_output().expect("the program ends");
+    let message = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(130), "{message}");
+    assert!(
+        message.contains("interrupted and saved in epoch"),
+        "{message}"
+    );
+    assert!(
+        message.contains(&format!("--resume {}", run.display())),
+        "{message}"
+    );
+    resume(&data, &run, &[]);
+    assert!(result_of(&whole) == result_of(&run));
+}
+
+fn wait_for(path: &Path) {
+    let started = Instant::now();
+    while !path.exists() {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "{} never came",
+            path.display()
+        );
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_longer_run_can_follow_a_finished_one() {
+    let (directory, data) = small_data();
+    let whole = directory.path().join("whole");
+    train(&data, &whole, &["--set", "training.epochs=7"]);
+    let run = directory.path().join("extended");
+    train(&data, &run, &[]);
+    let output = resume(&data, &run, &[]);
+    assert!(output.contains("finished 4 epochs"), "{output}");
+    resume(&data, &run, &["--set", "training.epochs=7"]);
+    assert!(result_of(&whole) == result_of(&run));
+    let refused = [
+        "train",
+        text(&data),
+        "--resume",
+        text(&run),
+        "--set",
+        "training.batch_size=4",
+    ];
+    fail(
+        &refused,
+        &[
+            "training.batch_size=4",
+            "only training.epochs=N",
+            "--init-from",
+        ],
+    );
+}
+
+#[test]
+fn resume_does_not_replace_better_weights() {
+    let (directory, data) = small_data();
+    let run = directory.path().join("run");
+    train(&data, &run, &[]);
+    // As if a better epoch had been written just before a crash.
+    let path = run.join("model.safetensors");
+    let model = dawn21::model::model_file::read(&path).expect("model");
+    let mut better = model.description.clone();
+    better.validation_loss = Some(0.0);
+    let architecture = model.network.architecture();
+    dawn21::model::model_file::write(&path, &better, architecture, &model.parameters)
+        .expect("write");
+    let before = fs::read(&path).expect("model");
+    resume(&data, &run, &["--set", "training.epochs=12"]);
+    assert!(
+        before == fs::read(&path).expect("model"),
+        "better weights were replaced"
+    );
+}
+
+#[test]
+fn a_directory_in_use_or_not_empty_is_refused() {
+    let (directory, data) = small_data();
+    let run = directory.path().join("run");
+    train(&data, &run, &[]);
+    let before = result_of(&run);
+    fail(
+        &train_arguments(&data, &run, &[]),
+        &["not empty", "--resume", "--out"],
+    );
+    let lock = RunDirectory::open(&run).expect("run").lock().expect("free");
+    fail(
+        &["train", text(&data), "--resume", text(&run)],
+        &["in use by another training"],
+    );
+    drop(lock);
+    assert!(before == result_of(&run));
+
+    let other = directory.path().join("photographs");
+    fs::create_dir(&other).expect("directory");
+    fs::write(other.join("eclipse.jpg"), "").expect("file");
+    fail(
+        &train_arguments(&data, &other, &[]),
+        &["photographs: not empty"],
+    );
+    fail(
+        &["train", text(&data), "--resume", text(&other)],
+        &["photographs: no run directory", "run.toml"],
+    );
+}
+
+#[test]
+fn other_data_are_refused_on_resume() {
+    let (directory, data) = small_data();
+    let run = directory.path().join("run");
+    train(&data, &run, &[]);
+    let other = directory.path().join("other");
+    write_small_data(&other, &small_manifest(), 21);
+    fail(
+        &["train", text(&other), "--resume", text(&run)],
+        &["fingerprint", "--init-from"],
+    );
+    // The same data elsewhere are the same data.
+    let moved = directory.path().join("moved");
+    fs::rename(&data, &moved).expect("rename");
+    resume(&moved, &run, &["--set", "training.epochs=5"]);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_run_and_keeps_sound_weights() {
+    let (directory, data) = small_data();
+    let run = directory.path().join("run");
+    let overflow = ["--set", "training.rmsprop.learning_rate=1e30"];
+    fail(
+        &train_arguments(&data, &run, &overflow),
+        &[
+            "epoch 1, batch 2 of",
+            "the loss is",
+            "learning_rate",
+            "last/checkpoint.safetensors",
+        ],
+    );
+    assert!(!run.join("model.safetensors").exists());
+    let checkpoint = TensorFile::read(&run.join("last/checkpoint.safetensors")).expect("kept");
+    let mut bias = [f32::NAN; 12];
+    checkpoint
+        .copy_f32("8.bias", &[12], &mut bias)
+        .expect("tensor");
+    assert!(bias.iter().all(|v| v.is_finite()));
+}
+
+#[test]
+fn a_run_can_start_from_the_weights_of_another() {
+    let (directory, data) = small_data();
+    let first = directory.path().join("first");
+    train(&data, &first, &[]);
+    let second = directory.path().join("second");
+    train(&data, &second, &["--init-from", text(&first)]);
+    let fresh = directory.path().join("fresh");
+    train(&data, &fresh, &[]);
+    let first_loss = |run: &Path| -> f64 {
+        let line = losses(run)[1].clone();
+        line.split(',')
+            .nth(1)
+            .and_then(|v| v.parse().ok())
+            .expect("loss")
+    };
+    assert!(first_loss(&second) < 0.8 * first_loss(&fresh));
+    let other = directory.path().join("other");
+    let changed = ["--init-from", text(&first), "--set", "layer.0.filters=4"];
+    fail(
+        &train_arguments(&data, &other, &changed),
+        &["--init-from", "another architecture", "0.weight"],
+    );
+    assert!(!other.exists());
+}
+
+#[test]
+fn early_stopping_ends_the_run() {
+    let (directory, data) = small_data();
+    let run = directory.path().join("run");
+    let stopping = [
+        "--set",
+        "training.epochs=50",
+        "--set",
+        "training.early_stopping.enabled=true",
+        "--set",
+        "training.early_stopping.patience=2",
+        "--set",
+        "training.early_stopping.min_delta=1.0",
+    ];
+    let output = succeed(&train_arguments(&data, &run, &stopping));
+    assert!(output.contains("stopped early after 3 epochs"), "{output}");
+    let output = resume(&data, &run, &[]);
+    assert!(output.contains("stopped early after 3 epochs"), "{output}");
+}
+
+#[test]
+fn impossible_settings_are_named_before_a_run_begins() {
+    let (directory, data) = small_data();
+    let run = directory.path().join("run");
+    let set = |setting: &'static str, named: &[&str]| {
+        fail(&train_arguments(&data, &run, &["--set", setting]), named);
+        assert!(!run.exists(), "{setting}");
+    };
+    set("training.epoch=3", &["unknown field `epoch`", "training"]);
+    set(
+        "training.epochs=0",
+        &["training.epochs = 0: expected at least 1"],
+    );
+    set(
+        "layer.0.kernel=90",
+        &[
+            "layer 0 (conv2d)",
+            "exactly one of `kernel` and `kernel_mpc`",
+        ],
+    );
+    set(
+        "layer.0.kernel_mpc=900.0",
+        &["layer 0 (conv2d)", "90 x 90", "8 x 40"],
+    );
+    set("slices.halves=9", &["slices.halves = 9: expected 1 to 8"]);
+    set("split.test=0.95", &["split", "leave 0 for training"]);
+    set(
+        "input.clip_mk=[50.0, -250.0]",
+        &["input.clip_mk = [50, -250]"],
+    );
+    set("training.batch_size=1", &["batches of a single image"]);
+    fail(
+        &train_arguments(&data, &run, &["--preset", "gillet2091"]),
+        &["gillet2091", "gillet2019"],
+    );
+    let wrong = dawn21(&["train", text(&data), "--no-such-option"]);
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
+fn progress_is_plain_lines_without_a_terminal_and_nothing_when_quiet() {
+    let (directory, data) = small_data();
+    let run = directory.path().join("run");
+    let quiet = dawn21(&train_arguments(&data, &run, &[]));
+    assert!(
+        quiet.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&quiet.stderr)
+    );
+    let run = directory.path().join("loud");
+    let arguments = train_arguments(&data, &run, &[]);
+    let loud: Vec<&str> = arguments.into_iter().filter(|a| *a != "--quiet").collect();
+    let output = dawn21(&loud);
+    let lines = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        lines.contains("epoch 4/4  train ") && lines.contains("R2 level "),
+        "{lines}"
+    );
+    assert!(
+        lines.contains("total trainable") && lines.contains("images/s"),
+        "{lines}"
+    );
+    assert!(
+        !lines.contains('\u{1b}') && !lines.contains('\r'),
+        "no control characters: {lines}"
+    );
+}
