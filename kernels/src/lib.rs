@@ -2,7 +2,7 @@
 //!
 //! Every kernel has a forward and a backward form side by side, checks the lengths of all its
 //! arguments, and returns a [`ShapeError`] instead of panicking. All are generic over
-//! [`Float`] (`f32` for training, `f64` for auditing). [`reference`] holds the plain loops that
+//! [`Float`] (`f32` for training, `f64` for auditing). [`mod@reference`] holds the plain loops that
 //! define what the faster kernels must compute.
 //!
 //! # Letters
