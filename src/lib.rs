@@ -10,6 +10,7 @@ pub mod tensor_file;
 pub mod data;
 pub mod model;
 
+pub mod audit;
 pub mod evaluation;
 pub mod training;
 

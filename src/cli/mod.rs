@@ -1,6 +1,7 @@
 //! The command line: one file a command.
 
 mod evaluate;
+mod gradcheck;
 mod info;
 mod interrupt;
 mod model_argument;
@@ -15,6 +16,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::atomic_file::FileError;
+use crate::audit::layers::AuditError;
 use crate::data::DataError;
 use crate::data::fault::Fault;
 use crate::data::manifest::ManifestError;
@@ -45,6 +47,8 @@ enum Command {
     Predict(predict::Arguments),
     /// Say what a data directory holds and whether it is sound
     Info(info::Arguments),
+    /// Audit every gradient against finite differences, and every f32 kernel against f64
+    Gradcheck(gradcheck::Arguments),
 }
 
 /// Why a command failed.
@@ -73,12 +77,16 @@ enum CommandError {
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error(transparent)]
     Figure(#[from] FigureError),
     /// Options that do not go together, or an input that no other error describes.
     #[error("{0}")]
     Usage(String),
     #[error("standard output: {0}")]
     Output(#[from] std::io::Error),
+    #[error("{failed} checks failed")]
+    AuditFailed { failed: usize },
     #[error("{}: {faults} faults", directory.display())]
     Unsound { directory: PathBuf, faults: usize },
 }
@@ -90,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Evaluate(arguments) => evaluate::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Predict(arguments) => predict::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Info(arguments) => info::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Gradcheck(arguments) => gradcheck::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match result {
         Ok(code) => code,

@@ -130,6 +130,8 @@ pub enum ArchitectureError {
         expected: usize,
         /// What the network gives.
         found: String,
+        /// How many values, if they are in a row.
+        features: Option<usize>,
     },
     /// The image has no cells.
     #[error("an image of {rows} x {columns} cells has no place for a network")]
@@ -222,13 +224,14 @@ impl Architecture {
             shape = output;
         }
         if shape != DataShape::Features(outputs) {
-            let found = match shape {
-                DataShape::Image(_) => format!("an image of {shape} cells"),
-                DataShape::Features(n) => format!("{n} values"),
+            let (found, features) = match shape {
+                DataShape::Image(_) => (format!("an image of {shape} cells"), None),
+                DataShape::Features(n) => (format!("{n} values"), Some(n)),
             };
             return Err(ArchitectureError::Outputs {
                 expected: outputs,
                 found,
+                features,
             });
         }
         Ok(Self {

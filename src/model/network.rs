@@ -65,6 +65,19 @@ pub struct Network {
     stages: Vec<Stage>,
     /// Values per image of every buffer.
     buffer_lens: Vec<usize>,
+    /// A fault put into the backward pass, to see the audit find it.
+    #[cfg(test)]
+    pub(crate) sabotage: Option<Sabotage>,
+}
+
+/// Faults that a backward kernel could have.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sabotage {
+    /// A trainable tensor's gradient is multiplied by this: -1 is a wrong sign, 0.5 a missing factor.
+    Factor { tensor: usize, factor: f64 },
+    /// Gradients of pooled maps go to the cell after the maximum.
+    ArgmaxOffByOne,
 }
 
 impl Network {
@@ -119,6 +132,8 @@ impl Network {
             architecture,
             stages,
             buffer_lens,
+            #[cfg(test)]
+            sabotage: None,
         }
     }
 
@@ -274,12 +289,36 @@ impl Network {
         gradients: &mut Parameters<T>,
         input_gradient: bool,
     ) -> Result<(), ShapeError> {
+        #[cfg(test)]
+        if let Some(Sabotage::ArgmaxOffByOne) = self.sabotage {
+            self.shift_argmax(activations);
+        }
         for index in (0..self.stages.len()).rev() {
             // The first stages need the gradient of the input only on request.
             let wanted = input_gradient || self.stages[index].input > 0;
             self.backward_stage(index, parameters, activations, gradients, wanted)?;
         }
+        #[cfg(test)]
+        if let Some(Sabotage::Factor { tensor, factor }) = self.sabotage {
+            for value in &mut gradients.trainable[tensor].values {
+                *value = *value * T::from_f64(factor);
+            }
+        }
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn shift_argmax<T>(&self, activations: &mut Activations<T>) {
+        for (stage, argmax) in self.stages.iter().zip(&mut activations.argmax) {
+            if let Operation::ConvReluPool { pool, .. } | Operation::MaxPool2d(pool) =
+                stage.operation
+            {
+                let cells = pool.window_len() as u8;
+                argmax
+                    .iter_mut()
+                    .for_each(|position| *position = (*position + 1) % cells);
+            }
+        }
     }
 
     fn backward_stage<T: Float>(
@@ -384,6 +423,29 @@ impl Network {
         Ok(())
     }
 
+    /// Digest of every decision of the last forward pass: the sign of every ReLU and the position of every
+    /// maximum. Between two inputs with equal decisions a network is smooth.
+    #[must_use]
+    pub fn decisions<T: Float>(&self, activations: &Activations<T>) -> u64 {
+        let mut digest = Digest::new();
+        for (index, stage) in self.stages.iter().enumerate() {
+            let y = &activations.buffers[stage.output];
+            let argmax = &activations.argmax[index];
+            match stage.operation {
+                // Where the ReLU is closed, the position of the maximum does not matter.
+                Operation::ConvReluPool { .. } => {
+                    for (y, &position) in y.iter().zip(argmax) {
+                        digest.add(if *y > T::ZERO { position } else { u8::MAX });
+                    }
+                }
+                Operation::MaxPool2d(_) => argmax.iter().for_each(|&p| digest.add(p)),
+                Operation::Relu => y.iter().for_each(|y| digest.add(u8::from(*y > T::ZERO))),
+                _ => {}
+            }
+        }
+        digest.finish()
+    }
+
     /// Moves the running averages of all batch normalisations towards the statistics of the last
     /// forward pass; after one in inference mode there are none and nothing changes.
     ///
@@ -415,6 +477,24 @@ impl Network {
             statistics.update_running(count, momentum, mean, variance)?;
         }
         Ok(())
+    }
+}
+
+/// FNV-1a: order-dependent and fast; a flip that goes unnoticed by chance (2^-64) would only show as an
+/// audit that fails.
+struct Digest(u64);
+
+impl Digest {
+    fn new() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+
+    fn add(&mut self, byte: u8) {
+        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+
+    fn finish(self) -> u64 {
+        self.0
     }
 }
 
