@@ -26,8 +26,8 @@ use crate::model::model_file::ModelError;
 use crate::run_directory::RunDirectoryError;
 use crate::tensor_file::TensorFileError;
 use crate::training::config::ConfigError;
+use crate::training::error::TrainingError;
 use crate::training::run_record::RunRecordError;
-use crate::training::trainer::TrainingError;
 
 /// Reads the first billion years of the Universe out of 21-cm images.
 #[derive(Debug, Parser)]

@@ -1,68 +1,25 @@
 //! Forward and backward pass of a network.
 //!
-//! The layer list is compiled into stages. Convolution, ReLU and max-pooling in a row become one stage
-//! that keeps only the pooled map and one byte per window: the full map of Table 1's first layer would
-//! need 6.4 MB an image. `max(relu(x)) = relu(max(x))`, so the ReLU is applied after pooling, and its
-//! mask is the sign of the pooled value. All other layers are stages of their own.
+//! The layers are compiled into [stages](super::stages); a stage reads one buffer of the
+//! [activations](super::activations) and writes the next, or works in place.
 
 use dawn21_kernels::batch_norm::{self, Affine, BatchNormGradients, BatchStatistics};
 use dawn21_kernels::conv2d::{self, Conv2dGradients};
 use dawn21_kernels::dense::{self, DenseGradients};
 use dawn21_kernels::dropout::{self, MaskKey};
-use dawn21_kernels::{
-    BatchNormShape, Conv2dShape, DenseShape, Float, MaxPool2dShape, ShapeError, max_pool2d, relu,
-};
-use rayon::prelude::*;
+use dawn21_kernels::{Float, ShapeError, max_pool2d, relu};
 
 use super::activations::{Activations, Mode};
 use super::architecture::Architecture;
-use super::layer::Layer;
+use super::conv_relu_pool;
 use super::parameters::{Parameters, Tensor};
-
-/// What a stage computes. Numbers are positions in [`Parameters::trainable`] and `buffers`.
-#[derive(Debug, Clone, Copy)]
-enum Operation {
-    ConvReluPool {
-        conv: Conv2dShape,
-        pool: MaxPool2dShape,
-        weight: usize,
-    },
-    Conv2d {
-        shape: Conv2dShape,
-        weight: usize,
-    },
-    MaxPool2d(MaxPool2dShape),
-    Relu,
-    Dropout {
-        rate: f64,
-        layer: u64,
-    },
-    Dense {
-        shape: DenseShape,
-        weight: usize,
-    },
-    BatchNorm {
-        shape: BatchNormShape,
-        momentum: f64,
-        epsilon: f64,
-        weight: usize,
-        running_mean: usize,
-    },
-}
-
-/// An operation and the buffers between which it works; the same buffer means in place.
-#[derive(Debug, Clone, Copy)]
-struct Stage {
-    operation: Operation,
-    input: usize,
-    output: usize,
-}
+use super::stages::{self, Operation, Stage};
 
 /// A network ready to run, without its parameters.
 #[derive(Debug, Clone)]
 pub struct Network {
     architecture: Architecture,
-    stages: Vec<Stage>,
+    pub(super) stages: Vec<Stage>,
     /// Values per image of every buffer.
     buffer_lens: Vec<usize>,
     /// A fault put into the backward pass, to see the audit find it.
@@ -95,39 +52,7 @@ impl Network {
     }
 
     fn compile(architecture: Architecture, fuse: bool) -> Self {
-        let [rows, columns] = architecture.image();
-        let mut buffer_lens = vec![rows * columns];
-        let mut stages = Vec::new();
-        let (mut weight, mut buffer) = (0, 0);
-        let shapes = architecture.output_shapes();
-        let layers = architecture.layers();
-        let mut index = 0;
-        while index < layers.len() {
-            let (operation, used) = match layers[index..] {
-                [Layer::Conv2d(conv), Layer::Relu, Layer::MaxPool2d(pool), ..] if fuse => {
-                    (Some(Operation::ConvReluPool { conv, pool, weight }), 3)
-                }
-                [ref layer, ..] => (single(layer, index, weight, buffer), 1),
-                [] => (None, 1),
-            };
-            if let Some(operation) = operation {
-                let input = buffer_lens.len() - 1;
-                let in_place = matches!(operation, Operation::Relu | Operation::Dropout { .. });
-                if !in_place {
-                    buffer_lens.push(shapes[index + used - 1].len());
-                }
-                stages.push(Stage {
-                    operation,
-                    input,
-                    output: buffer_lens.len() - 1,
-                });
-            }
-            for layer in &layers[index..index + used] {
-                weight += layer.trainable().len();
-                buffer += layer.buffers().len();
-            }
-            index += used;
-        }
+        let (stages, buffer_lens) = stages::compile(&architecture, fuse);
         Self {
             architecture,
             stages,
@@ -222,7 +147,7 @@ impl Network {
                 let argmax = &mut activations.argmax[index];
                 argmax.resize(y.len(), 0);
                 let [weight, bias] = pair(&parameters.trainable, weight)?;
-                conv_relu_pool_forward(&conv, &pool, x, weight, bias, y, argmax)
+                conv_relu_pool::forward(&conv, &pool, x, weight, bias, y, argmax)
             }
             Operation::Conv2d { shape, weight } => {
                 let [weight, bias] = pair(&parameters.trainable, weight)?;
@@ -359,7 +284,7 @@ impl Network {
                 };
                 let weight = &parameters.trainable[weight].values;
                 let argmax = &activations.argmax[index];
-                conv_pool_backward(&conv, &pool, x, weight, dy, argmax, gradients)?;
+                conv_relu_pool::backward(&conv, &pool, x, weight, dy, argmax, gradients)?;
             }
             Operation::Conv2d { shape, weight } => {
                 let [dweight, dbias] = pair_mut(&mut gradients.trainable, weight)?;
@@ -423,29 +348,6 @@ impl Network {
         Ok(())
     }
 
-    /// Digest of every decision of the last forward pass: the sign of every ReLU and the position of every
-    /// maximum. Between two inputs with equal decisions a network is smooth.
-    #[must_use]
-    pub fn decisions<T: Float>(&self, activations: &Activations<T>) -> u64 {
-        let mut digest = Digest::new();
-        for (index, stage) in self.stages.iter().enumerate() {
-            let y = &activations.buffers[stage.output];
-            let argmax = &activations.argmax[index];
-            match stage.operation {
-                // Where the ReLU is closed, the position of the maximum does not matter.
-                Operation::ConvReluPool { .. } => {
-                    for (y, &position) in y.iter().zip(argmax) {
-                        digest.add(if *y > T::ZERO { position } else { u8::MAX });
-                    }
-                }
-                Operation::MaxPool2d(_) => argmax.iter().for_each(|&p| digest.add(p)),
-                Operation::Relu => y.iter().for_each(|y| digest.add(u8::from(*y > T::ZERO))),
-                _ => {}
-            }
-        }
-        digest.finish()
-    }
-
     /// Moves the running averages of all batch normalisations towards the statistics of the last
     /// forward pass; after one in inference mode there are none and nothing changes.
     ///
@@ -480,50 +382,6 @@ impl Network {
     }
 }
 
-/// FNV-1a: order-dependent and fast; a flip that goes unnoticed by chance (2^-64) would only show as an
-/// audit that fails.
-struct Digest(u64);
-
-impl Digest {
-    fn new() -> Self {
-        Self(0xcbf2_9ce4_8422_2325)
-    }
-
-    fn add(&mut self, byte: u8) {
-        self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    }
-
-    fn finish(self) -> u64 {
-        self.0
-    }
-}
-
-/// The operation of one layer alone; flattening is none.
-fn single(layer: &Layer, index: usize, weight: usize, buffer: usize) -> Option<Operation> {
-    Some(match *layer {
-        Layer::Conv2d(shape) => Operation::Conv2d { shape, weight },
-        Layer::Relu => Operation::Relu,
-        Layer::MaxPool2d(shape) => Operation::MaxPool2d(shape),
-        Layer::Flatten => return None,
-        Layer::Dropout { rate } => Operation::Dropout {
-            rate,
-            layer: index as u64,
-        },
-        Layer::Dense(shape) => Operation::Dense { shape, weight },
-        Layer::BatchNorm {
-            shape,
-            momentum,
-            epsilon,
-        } => Operation::BatchNorm {
-            shape,
-            momentum,
-            epsilon,
-            weight,
-            running_mean: buffer,
-        },
-    })
-}
-
 fn missing_tensor(index: usize) -> ShapeError {
     ShapeError::Dimension {
         operation: "network",
@@ -544,60 +402,4 @@ fn pair_mut<T>(tensors: &mut [Tensor<T>], first: usize) -> Result<[&mut [T]; 2],
         Some([a, b]) => Ok([&mut a.values, &mut b.values]),
         _ => Err(missing_tensor(first)),
     }
-}
-
-/// Convolution, max-pooling and ReLU, image by image: the full map lives in per-thread scratch.
-fn conv_relu_pool_forward<T: Float>(
-    conv: &Conv2dShape,
-    pool: &MaxPool2dShape,
-    x: &[T],
-    weight: &[T],
-    bias: &[T],
-    y: &mut [T],
-    argmax: &mut [u8],
-) -> Result<(), ShapeError> {
-    y.par_chunks_exact_mut(pool.output_len())
-        .zip(argmax.par_chunks_exact_mut(pool.output_len()))
-        .zip(x.par_chunks_exact(conv.input_len()))
-        .try_for_each_init(
-            || {
-                let map = vec![T::ZERO; conv.output_len()];
-                (map, vec![T::ZERO; conv2d::scratch_len::<T>(conv)])
-            },
-            |(map, scratch), ((y, argmax), x)| {
-                conv2d::forward_image(conv, x, weight, bias, map, scratch)?;
-                max_pool2d::forward_image(pool, map, y, argmax)?;
-                relu::forward_chunk(y);
-                Ok(())
-            },
-        )
-}
-
-/// Backward pass of convolution and max-pooling, image by image; `dy` is the gradient of the pooled
-/// map before its ReLU.
-fn conv_pool_backward<T: Float>(
-    conv: &Conv2dShape,
-    pool: &MaxPool2dShape,
-    x: &[T],
-    weight: &[T],
-    dy: &[T],
-    argmax: &[u8],
-    gradients: Conv2dGradients<'_, T>,
-) -> Result<(), ShapeError> {
-    let pooled = pool.output_len();
-    conv2d::backward_by_chunks(
-        conv,
-        dy.len() / pooled,
-        gradients,
-        || {
-            let dmap = vec![T::ZERO; conv.output_len()];
-            (dmap, vec![T::ZERO; conv2d::scratch_len::<T>(conv)])
-        },
-        |image, gradients, (dmap, scratch)| {
-            let x = &x[image * conv.input_len()..][..conv.input_len()];
-            let window = image * pooled..(image + 1) * pooled;
-            max_pool2d::backward_image(pool, &dy[window.clone()], &argmax[window], dmap)?;
-            conv2d::backward_image(conv, x, weight, dmap, gradients, scratch)
-        },
-    )
 }
