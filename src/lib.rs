@@ -10,9 +10,10 @@ pub mod tensor_file;
 pub mod data;
 pub mod model;
 
-pub mod audit;
 pub mod evaluation;
 pub mod training;
+
+pub mod audit;
 
 pub mod figures;
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 use dawn21_kernels::rmsprop::RmsProp;
 use serde::Serialize;
 
+use super::output::{line, note};
 use super::{CommandError, Threads, table};
 use crate::audit::adjoint::{ADJOINT_MEASURE, check_adjoints};
 use crate::audit::gradients::{
@@ -119,10 +120,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         };
         let text = serde_json::to_string_pretty(&report)
             .map_err(|error| CommandError::Usage(error.to_string()))?;
-        println!("{text}");
+        line(text)?;
     } else {
         for section in &sections {
-            print_section(section);
+            print_section(section)?;
         }
         let checks: usize = sections.iter().map(|s| s.checks.len()).sum();
         let values: usize = sections
@@ -131,7 +132,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             .map(|c| c.checked)
             .sum();
         if failed == 0 {
-            println!("all {checks} checks passed: {values} values compared in {seconds:.0} s");
+            line(format_args!(
+                "all {checks} checks passed: {values} values compared in {seconds:.0} s"
+            ))?;
         }
     }
     if failed > 0 {
@@ -145,7 +148,7 @@ fn audit(arguments: &Arguments, config: &Config) -> Result<Vec<Section>, Command
     let probes = arguments.probes as usize;
     let say = |what: &str| {
         if !arguments.quiet {
-            eprintln!("checking {what}");
+            note(format_args!("checking {what}"));
         }
     };
     say("each layer type");
@@ -290,9 +293,9 @@ fn resolve(
     Ok(resolved.map_err(AuditError::from)?)
 }
 
-fn print_section(section: &Section) {
-    println!("{}", section.title);
-    println!("  error: {}", section.measure);
+fn print_section(section: &Section) -> Result<(), CommandError> {
+    line(&section.title)?;
+    line(format_args!("  error: {}", section.measure))?;
     let header = [
         "  layer",
         "tensor",
@@ -326,5 +329,5 @@ fn print_section(section: &Section) {
             if check.passed() { "ok" } else { "FAILED" }.to_string(),
         ]);
     }
-    println!("{}", table::format(&rows));
+    line(table::format(&rows))
 }

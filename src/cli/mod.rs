@@ -1,10 +1,14 @@
 //! The command line: one file a command.
 
+// These macros panic when nobody reads the stream any more; `output` does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod evaluate;
 mod gradcheck;
 mod info;
 mod interrupt;
 mod model_argument;
+mod output;
 mod predict;
 mod progress;
 mod table;
@@ -107,7 +111,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            output::note(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -133,6 +133,17 @@ pub enum ArchitectureError {
         /// How many values, if they are in a row.
         features: Option<usize>,
     },
+    /// Parameters and maps of one image together are beyond any memory.
+    #[error(
+        "layer {index}: parameters and maps of one image up to here are {values} values, more than 2^32; use fewer \
+         filters or units, or pool before"
+    )]
+    TooLarge {
+        /// Position in the list, from 0.
+        index: usize,
+        /// Number of values so far.
+        values: u128,
+    },
     /// The image has no cells.
     #[error("an image of {rows} x {columns} cells has no place for a network")]
     EmptyImage {
@@ -204,6 +215,7 @@ impl Architecture {
             return Err(ArchitectureError::EmptyImage { rows, columns });
         }
         let mut shape = DataShape::Image([1, rows, columns]);
+        let mut values = 0_u128;
         let mut resolved = Vec::with_capacity(specs.len());
         let mut layers = Vec::with_capacity(specs.len());
         for (index, spec) in specs.iter().enumerate() {
@@ -220,6 +232,10 @@ impl Architecture {
                     input: shape.to_string(),
                     detail,
                 })?;
+            values += layer_values(&layer) + output.len() as u128;
+            if values > MAX_VALUES {
+                return Err(ArchitectureError::TooLarge { index, values });
+            }
             layers.push(layer);
             shape = output;
         }
@@ -279,6 +295,17 @@ impl Architecture {
             })
             .collect()
     }
+}
+
+/// Values that a network may have, parameters and maps of one image together: 16 GiB.
+const MAX_VALUES: u128 = 1 << 32;
+
+/// Number of values that a layer owns.
+fn layer_values(layer: &Layer) -> u128 {
+    let tensors = layer.trainable().into_iter();
+    tensors
+        .map(|tensor| tensor.shape.iter().map(|&n| n as u128).product::<u128>())
+        .sum()
 }
 
 fn spec_kind(specs: &[LayerSpec], index: usize) -> &'static str {

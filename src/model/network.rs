@@ -1,6 +1,6 @@
 //! Forward and backward pass of a network.
 //!
-//! The layers are compiled into [stages](super::stages); a stage reads one buffer of the
+//! The layers are compiled into stages (`stages.rs`); a stage reads one buffer of the
 //! [activations](super::activations) and writes the next, or works in place.
 
 use dawn21_kernels::batch_norm::{self, Affine, BatchNormGradients, BatchStatistics};

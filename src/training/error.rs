@@ -32,7 +32,7 @@ pub enum TrainingError {
     Shape(#[from] ShapeError),
     /// The loss overflowed.
     #[error(
-        "epoch {epoch}, batch {batch} of {batches}: the loss is {loss}; the weights before it are kept in {kept}. \
+        "epoch {epoch}, batch {batch} of {batches}: the loss is {loss}; the last good weights are kept in {kept}. \
          Lower training.rmsprop.learning_rate (now {learning_rate}) and start again, from them with --init-from"
     )]
     NonFiniteLoss {
@@ -42,6 +42,21 @@ pub enum TrainingError {
         batch: usize,
         /// Batches of the epoch.
         batches: usize,
+        /// The loss.
+        loss: f64,
+        /// Learning rate of the epoch.
+        learning_rate: f64,
+        /// Where the last good weights are.
+        kept: String,
+    },
+    /// The loss overflowed on the validation set only.
+    #[error(
+        "epoch {epoch}: the validation loss is {loss}; the last good weights are kept in {kept}. \
+         Lower training.rmsprop.learning_rate (now {learning_rate}) and start again, from them with --init-from"
+    )]
+    NonFiniteValidation {
+        /// Epoch, from 1.
+        epoch: u64,
         /// The loss.
         loss: f64,
         /// Learning rate of the epoch.

@@ -113,6 +113,7 @@ impl RunRecord {
                 detail: format!("version {}, expected {VERSION}", record.version),
             });
         }
+        record.config.check()?;
         Ok(record)
     }
 
