@@ -6,3 +6,4 @@
 
 pub mod atomic_file;
 pub mod data;
+pub mod simulator;
