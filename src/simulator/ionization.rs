@@ -28,9 +28,6 @@ const UNIFORM_ELECTRONS: f64 = 0.01;
 const SMALLEST_MEAN: f64 = 1e-7;
 /// Cells with fewer haloes than this of the smallest mass are given a random number of them.
 const FEW_HALOES: f64 = 5.0;
-/// By how much the densest sphere may outgrow linear theory before it is looked at again.
-const GROWTH_MARGIN: f64 = 1.15;
-
 /// Radii of the spheres in Mpc, from large to small; the last is that of a cell.
 #[must_use]
 pub fn bubble_radii_mpc(simulation: &Simulation) -> Vec<f64> {
@@ -56,22 +53,12 @@ pub fn bubble_radii_mpc(simulation: &Simulation) -> Vec<f64> {
     radii
 }
 
-/// What was found for one radius when it was last looked at.
-#[derive(Debug, Clone, Copy)]
-struct Memory {
-    densest: f64,
-    growth: f64,
-    /// Sheth-Tormen mean over box average of the collapsed fraction.
-    normalisation: f64,
-}
-
 /// The search for ionised cells in one simulation.
 #[derive(Debug)]
 pub(crate) struct Ionization {
     radii_mpc: Vec<f64>,
     sigma: Vec<f64>,
     filters: Vec<SharpK>,
-    memory: Vec<Option<Memory>>,
     fraction: Vec<f32>,
     electrons: Vec<f32>,
     electron_spectrum: Option<Spectrum>,
@@ -109,7 +96,6 @@ impl Ionization {
                 .iter()
                 .map(|&radius| SharpK::new(box_mpc, radius))
                 .collect(),
-            memory: vec![None; radii_mpc.len()],
             cell_mass_msun: background.mass_msun(EQUAL_VOLUME_RADIUS * simulation.grid.cell_mpc),
             radii_mpc,
             fraction: Vec::new(),
@@ -163,9 +149,6 @@ impl Ionization {
                 break;
             };
             let is_cell = number == last;
-            if !is_cell && self.cannot_ionise(number, &conditional, growth, sheth_tormen, most) {
-                continue;
-            }
             if !is_cell {
                 fourier.inverse(
                     input.spectrum,
@@ -184,18 +167,13 @@ impl Ionization {
             } else {
                 self.fraction.copy_from_slice(input.density);
             }
-            let (densest, average) = collapse_in_place(
+            let average = collapse_in_place(
                 &mut self.fraction,
                 &conditional,
                 growth,
                 fourier.execution(),
             );
             let normalisation = sheth_tormen / average.max(SMALLEST_MEAN);
-            self.memory[number] = Some(Memory {
-                densest,
-                growth,
-                normalisation,
-            });
             let per_fraction = (self.zeta * normalisation) as f32;
             if is_cell {
                 self.resolve_cells(input, collapse, per_fraction, fourier, neutral);
@@ -216,24 +194,6 @@ impl Ionization {
         } else {
             f64::NAN
         }
-    }
-
-    /// Can no sphere of this radius be ionised, by a bound on the densest one?
-    fn cannot_ionise(
-        &self,
-        number: usize,
-        conditional: &ConditionalCollapse,
-        growth: f64,
-        sheth_tormen: f64,
-        most_electrons: f64,
-    ) -> bool {
-        self.memory[number].is_some_and(|memory| {
-            let densest = memory.densest * (growth / memory.growth) * GROWTH_MARGIN;
-            let fraction =
-                conditional.fraction(densest / growth) * memory.normalisation * GROWTH_MARGIN;
-            debug_assert!(sheth_tormen > 0.0);
-            self.zeta * fraction < 1.0 - most_electrons
-        })
     }
 
     /// The last step: cells that are ionised as a whole, and partly ionised ones.
@@ -301,14 +261,13 @@ fn poisson_chances(mean: f64) -> Vec<f64> {
         .collect()
 }
 
-/// Turns contrasts into collapsed fractions (before normalisation); returns the largest contrast and the
-/// mean fraction.
+/// Turns contrasts into collapsed fractions (before normalisation); returns their mean.
 fn collapse_in_place(
     field: &mut [f32],
     conditional: &ConditionalCollapse,
     growth: f64,
     execution: Execution,
-) -> (f64, f64) {
+) -> f64 {
     const CHUNK: usize = 4096;
     let cells = field.len();
     let (critical, slope) = (
@@ -323,17 +282,6 @@ fn collapse_in_place(
             vectorised(
                 #[inline(always)]
                 || {
-                    let mut densest = [f32::NEG_INFINITY; 8];
-                    let (eights, rest) = chunk.as_chunks::<8>();
-                    for eight in eights {
-                        for (densest, value) in densest.iter_mut().zip(eight) {
-                            *densest = densest.max(*value);
-                        }
-                    }
-                    let densest = densest
-                        .iter()
-                        .chain(rest)
-                        .fold(f32::NEG_INFINITY, |a, &b| a.max(b));
                     for value in chunk.iter_mut() {
                         let contrast = value.max(LOWEST_CONTRAST);
                         *value = vector_math::erfc(((critical - contrast) * slope).max(0.0));
@@ -346,17 +294,12 @@ fn collapse_in_place(
                         }
                     }
                     let rest: f64 = rest.iter().map(|&value| f64::from(value)).sum();
-                    (densest, sums.iter().sum::<f64>() + rest)
+                    sums.iter().sum::<f64>() + rest
                 },
             )
         },
     );
-    let (mut densest, mut sum) = (f32::NEG_INFINITY, 0.0);
-    for (partial_densest, partial_sum) in partials {
-        densest = densest.max(partial_densest);
-        sum += partial_sum;
-    }
-    (f64::from(densest), sum / cells as f64)
+    partials.iter().sum::<f64>() / cells as f64
 }
 
 /// Ionises the cells in the middle of spheres with enough sources.
