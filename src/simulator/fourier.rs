@@ -6,7 +6,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::execution::Execution;
+use super::execution::{Execution, vectorised};
 
 /// Lanes are padded to a multiple of this many numbers, so that no vector is partial.
 const LANE_MULTIPLE: usize = 16;
@@ -270,7 +270,11 @@ impl Fourier {
         let pieces: Vec<_> = output.chunks_exact_mut(n * n).enumerate().collect();
         self.execution.run(
             pieces,
-            || (Work::default(), vec![0.0; plane], vec![0.0; plane]),
+            || {
+                // Whole groups of pairs of lines; those beyond the plane stay zero.
+                let rows = (2 * n.div_ceil(2).next_multiple_of(LANE_MULTIPLE)) * self.stride;
+                (Work::default(), vec![0.0; rows], vec![0.0; rows])
+            },
             |(work, slab_re, slab_im), (x, field)| {
                 for (start, lanes) in self.lane_groups(columns) {
                     work.resize(n * lanes);
@@ -368,20 +372,33 @@ impl Fourier {
         for (start, lanes) in self.lane_groups(n.div_ceil(2).next_multiple_of(LANE_MULTIPLE)) {
             work.resize(n * lanes);
             let pairs = lanes.min(n.div_ceil(2) - start.min(n.div_ceil(2)));
-            for lane in 0..pairs {
+            for lane in (0..lanes).step_by(8) {
                 let y = 2 * (start + lane);
-                let line = &field[y * n..(y + 1) * n];
-                for (slot, &value) in work.re[lane..].iter_mut().step_by(lanes).zip(line) {
-                    *slot = value;
+                if y + 16 <= n {
+                    vectorised(
+                        #[inline(always)]
+                        || {
+                            lines_to_lanes(&field[y * n..], 2 * n, n, &mut work.re, lanes, lane);
+                            lines_to_lanes(
+                                &field[(y + 1) * n..],
+                                2 * n,
+                                n,
+                                &mut work.im,
+                                lanes,
+                                lane,
+                            );
+                        },
+                    );
+                    continue;
                 }
-                if y + 1 < n {
-                    let line = &field[(y + 1) * n..(y + 2) * n];
-                    for (slot, &value) in work.im[lane..].iter_mut().step_by(lanes).zip(line) {
-                        *slot = value;
-                    }
-                } else {
-                    for slot in work.im[lane..].iter_mut().step_by(lanes) {
-                        *slot = 0.0;
+                // The last lines of the plane; lanes without a line hold zeros.
+                for i in 0..8 {
+                    for (part, target) in [&mut work.re, &mut work.im].into_iter().enumerate() {
+                        let line = y + 2 * i + part;
+                        for z in 0..n {
+                            target[z * lanes + lane + i] =
+                                if line < n { field[line * n + z] } else { 0.0 };
+                        }
                     }
                 }
             }
@@ -418,57 +435,170 @@ impl Fourier {
     ) {
         let n = self.n;
         let stride = self.stride;
-        for (start, lanes) in self.lane_groups(n.div_ceil(2).next_multiple_of(LANE_MULTIPLE)) {
+        let pairs = n.div_ceil(2);
+        for (start, lanes) in self.lane_groups(pairs.next_multiple_of(LANE_MULTIPLE)) {
             work.resize(n * lanes);
-            work.re.fill(0.0);
-            work.im.fill(0.0);
-            let pairs = lanes.min(n.div_ceil(2) - start.min(n.div_ceil(2)));
-            for lane in 0..pairs {
-                let y = 2 * (start + lane);
-                let first = (&re[y * stride..][..modes], &im[y * stride..][..modes]);
-                let second = if y + 1 < n {
-                    (
-                        &re[(y + 1) * stride..][..modes],
-                        &im[(y + 1) * stride..][..modes],
-                    )
-                } else {
-                    // The last line of an odd number is paired with itself; the copy is not used.
-                    first
-                };
-                for mode in 0..modes {
-                    let (a, b) = (first.0[mode], first.1[mode]);
-                    let (c, d) = (second.0[mode], second.1[mode]);
-                    work.re[mode * lanes + lane] = a - d;
-                    work.im[mode * lanes + lane] = b + c;
-                    let mirror = n - mode;
-                    if mode == 0 || mirror == mode {
-                        // These coefficients of a real line are real.
-                        work.re[mode * lanes + lane] = a;
-                        work.im[mode * lanes + lane] = c;
-                    } else {
-                        work.re[mirror * lanes + lane] = a + d;
-                        work.im[mirror * lanes + lane] = c - b;
+            vectorised(
+                #[inline(always)]
+                || {
+                    // Modes beyond the last are zero.
+                    work.re[modes * lanes..].fill(0.0);
+                    work.im[modes * lanes..].fill(0.0);
+                    for lane in (0..lanes).step_by(8) {
+                        for mode in (0..modes).step_by(8) {
+                            pair_modes(
+                                re,
+                                im,
+                                stride,
+                                (start + lane, mode),
+                                modes.min(mode + 8),
+                                n,
+                                lanes,
+                                lane,
+                                work,
+                            );
+                        }
                     }
-                }
-            }
+                },
+            );
             self.plan.inverse(work, lanes);
-            work.row_re.resize(n.max(work.row_re.len()), 0.0);
-            for lane in 0..pairs {
-                let y = 2 * (start + lane);
-                for part in 0..2_usize.min(n - y) {
-                    let source = if part == 0 { &work.re } else { &work.im };
-                    for (slot, &value) in work.row_re[..n]
-                        .iter_mut()
-                        .zip(source[lane..].iter().step_by(lanes))
-                    {
-                        *slot = value;
+            work.row_re.resize((8 * n).max(work.row_re.len()), 0.0);
+            work.row_im.resize((8 * n).max(work.row_im.len()), 0.0);
+            for lane in (0..lanes).step_by(8) {
+                vectorised(
+                    #[inline(always)]
+                    || {
+                        lanes_to_lines(&work.re, lanes, lane, n, &mut work.row_re);
+                        lanes_to_lines(&work.im, lanes, lane, n, &mut work.row_im);
+                    },
+                );
+                for i in 0..8.min(pairs.saturating_sub(start + lane)) {
+                    let y = 2 * (start + lane + i);
+                    let lines = [&work.row_re, &work.row_im];
+                    for (part, line) in lines.iter().enumerate().take(n - y) {
+                        consume(
+                            &mut field[(y + part) * n..(y + part + 1) * n],
+                            &line[i * n..(i + 1) * n],
+                        );
                     }
-                    consume(
-                        &mut field[(y + part) * n..(y + part + 1) * n],
-                        &work.row_re[..n],
-                    );
                 }
             }
+        }
+    }
+}
+
+/// Rows and columns of 8 by 8 numbers exchanged.
+#[inline(always)]
+fn transpose(rows: &[[f32; 8]; 8]) -> [[f32; 8]; 8] {
+    let mut columns = [[0.0; 8]; 8];
+    for (i, row) in rows.iter().enumerate() {
+        for (j, value) in row.iter().enumerate() {
+            columns[j][i] = *value;
+        }
+    }
+    columns
+}
+
+/// The 8 numbers of `slice` from `start` on.
+#[inline(always)]
+fn eight(slice: &[f32], start: usize) -> [f32; 8] {
+    let mut values = [0.0; 8];
+    values.copy_from_slice(&slice[start..start + 8]);
+    values
+}
+
+/// Packs modes `first_mode..end` of 8 pairs of lines from `first_pair` on as one complex line each, and
+/// their conjugates at the mirrored positions, into lanes `lane..lane + 8`.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "positions in two layouts")]
+fn pair_modes(
+    re: &[f32],
+    im: &[f32],
+    stride: usize,
+    (first_pair, first_mode): (usize, usize),
+    end: usize,
+    n: usize,
+    lanes: usize,
+    lane: usize,
+    work: &mut Work,
+) {
+    let zero = [[0.0_f32; 8]; 8];
+    let (mut sum_re, mut sum_im) = (zero, zero);
+    let (mut mirror_re, mut mirror_im) = (zero, zero);
+    for i in 0..8 {
+        let row = 2 * (first_pair + i) * stride + first_mode;
+        let (a, b) = (eight(re, row), eight(im, row));
+        let (c, d) = (eight(re, row + stride), eight(im, row + stride));
+        for j in 0..8 {
+            sum_re[i][j] = a[j] - d[j];
+            sum_im[i][j] = b[j] + c[j];
+            mirror_re[i][j] = a[j] + d[j];
+            mirror_im[i][j] = c[j] - b[j];
+        }
+    }
+    let (sum_re, sum_im) = (transpose(&sum_re), transpose(&sum_im));
+    let (mirror_re, mirror_im) = (transpose(&mirror_re), transpose(&mirror_im));
+    for mode in first_mode..end {
+        let j = mode - first_mode;
+        let mirror = n - mode;
+        if mode == 0 || mirror == mode {
+            // These coefficients of a real line are real: the imaginary parts drop out of the mean.
+            for i in 0..8 {
+                work.re[mode * lanes + lane + i] = 0.5 * (sum_re[j][i] + mirror_re[j][i]);
+                work.im[mode * lanes + lane + i] = 0.5 * (sum_im[j][i] + mirror_im[j][i]);
+            }
+        } else {
+            work.re[mode * lanes + lane..][..8].copy_from_slice(&sum_re[j]);
+            work.im[mode * lanes + lane..][..8].copy_from_slice(&sum_im[j]);
+            work.re[mirror * lanes + lane..][..8].copy_from_slice(&mirror_re[j]);
+            work.im[mirror * lanes + lane..][..8].copy_from_slice(&mirror_im[j]);
+        }
+    }
+}
+
+/// Copies lanes `lane..lane + 8` of `source` (layout `[position][lane]`) to 8 lines of length `n`.
+#[inline(always)]
+fn lanes_to_lines(source: &[f32], lanes: usize, lane: usize, n: usize, lines: &mut [f32]) {
+    let whole = n / 8 * 8;
+    for z in (0..whole).step_by(8) {
+        let mut rows = [[0.0; 8]; 8];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = eight(source, (z + i) * lanes + lane);
+        }
+        for (i, column) in transpose(&rows).iter().enumerate() {
+            lines[i * n + z..][..8].copy_from_slice(column);
+        }
+    }
+    for z in whole..n {
+        for i in 0..8 {
+            lines[i * n + z] = source[z * lanes + lane + i];
+        }
+    }
+}
+
+/// Copies 8 lines of length `n`, `step` apart in `lines`, to lanes `lane..lane + 8` of `target`.
+#[inline(always)]
+fn lines_to_lanes(
+    lines: &[f32],
+    step: usize,
+    n: usize,
+    target: &mut [f32],
+    lanes: usize,
+    lane: usize,
+) {
+    let whole = n / 8 * 8;
+    for z in (0..whole).step_by(8) {
+        let mut rows = [[0.0; 8]; 8];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = eight(lines, i * step + z);
+        }
+        for (i, column) in transpose(&rows).iter().enumerate() {
+            target[(z + i) * lanes + lane..][..8].copy_from_slice(column);
+        }
+    }
+    for z in whole..n {
+        for i in 0..8 {
+            target[z * lanes + lane + i] = lines[i * step + z];
         }
     }
 }

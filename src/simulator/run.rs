@@ -178,7 +178,7 @@ fn timed<Output>(total: &mut Duration, stage: impl FnOnce() -> Output) -> Output
 
 /// How often the densities on shells are recomputed, in snapshots: `(first shell, period)`. Small spheres
 /// become non-linear, large ones only grow.
-const REFRESH_PERIODS: [(usize, usize); 2] = [(0, 1), (16, 1)];
+const REFRESH_PERIODS: [(usize, usize); 2] = [(0, 2), (10, 4)];
 
 /// Simulates one light-cone.
 ///

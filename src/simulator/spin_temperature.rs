@@ -205,8 +205,7 @@ impl SpinSnapshot {
                 + electrons * self.hydrogen * rates[2]);
         let per_t = 1.0 / t;
         let xi = vector_math::exp(
-            (self.ln_depth + vector_math::ln((one * neutral).max(1e-12)) - 2.0 * ln_t)
-                * (1.0 / 3.0),
+            (self.ln_depth + vector_math::ln(one * neutral + 1e-12) - 2.0 * ln_t) * (1.0 / 3.0),
         );
         let suppression = 1.0 + xi * (2.983_94 + xi * (1.535_83 + xi * 3.852_89));
         let photons = if photons < 1e-20 { 0.0 } else { photons };

@@ -414,14 +414,23 @@ impl Work {
                 };
                 let (heat, ion, photons) =
                     (&self.sums[at(0)], &self.sums[at(1)], &self.sums[at(2)]);
-                for i in 0..cells {
-                    let x = electrons[i].clamp(1.001e-4, 0.998);
-                    let up = if first { 1.0 } else { 1.0 + (x - node) * rise };
-                    let down = if last { 1.0 } else { 1.0 - (x - node) * fall };
-                    let weight = up.min(down).clamp(0.0, 1.0);
-                    self.heating[i] += weight * heat[i];
-                    self.ionisation[i] += weight * ion[i];
-                    self.photons[i] += weight * photons[i];
+                // Beyond the first and the last node the weight stays 1.
+                let up = if first {
+                    (1.0, 0.0)
+                } else {
+                    (1.0 - node * rise, rise)
+                };
+                let down = if last {
+                    (1.0, 0.0)
+                } else {
+                    (1.0 + node * fall, -fall)
+                };
+                for (sums, total) in [
+                    (heat, &mut self.heating),
+                    (ion, &mut self.ionisation),
+                    (photons, &mut self.photons),
+                ] {
+                    add_weighted(electrons, up, down, sums, &mut total[..cells]);
                 }
             }
         }
@@ -442,9 +451,7 @@ impl Work {
                 self.stars[i] += self.injected[i];
             }
         }
-        for i in 0..cells {
-            self.ln_t[i] = vector_math::ln(temperature[i].max(1e-3));
-        }
+        logarithms(temperature, &mut self.ln_t[..cells]);
         for i in 0..cells {
             self.rates[3][i] = step.rates.at(self.ln_t[i])[3];
         }
@@ -467,63 +474,156 @@ impl Work {
         spin: &mut [f32],
     ) {
         let cells = density.len();
-        let (temperature, electrons, spin) = (
-            &mut temperature[..cells],
-            &mut electrons[..cells],
-            &mut spin[..cells],
-        );
-        // Old electron fractions move to this buffer.
-        let old_electrons = &mut self.ionisation[..cells];
-        let (heating, extra, alpha) = (
+        // Old electron fractions move to the buffer of the ionisation rates.
+        euler_step(
+            k,
+            density,
             &self.heating[..cells],
             &self.extra[..cells],
             &self.rates[3][..cells],
+            temperature,
+            electrons,
+            &mut self.ionisation[..cells],
+            &mut self.ln_t[..cells],
         );
-        let ln_t = &mut self.ln_t[..cells];
+        let [hh, eh, ph, _] = &mut self.rates;
         for i in 0..cells {
-            let (t, x, delta) = (temperature[i], electrons[i], density[i]);
-            let dx_dt = k.x_ray_ionisation * old_electrons[i]
-                - alpha[i] * x * x * k.recombination * (1.0 + delta);
-            let dx_dz = k.dt_dz * dx_dt;
-            let new_x = (x + k.dz * dx_dz).clamp(0.0, HIGHEST_ELECTRON_FRACTION);
-            let particles = 1.0 / (1.0 + x);
-            let dt_dz = t * (k.expansion + k.growth * delta / (1.0 + delta))
-                - t * dx_dz * particles
-                - k.compton * x / (1.0 + x + k.helium_fraction) * (k.cmb_k - t)
-                + k.x_ray_heating * heating[i] * particles
-                + extra[i];
-            let stepped = t + k.dz * dt_dz;
-            let stepped = if stepped < 0.0 { k.cmb_k } else { stepped };
-            let new_t = if t < c::GAS_TEMPERATURE_CAP_K as f32 {
-                stepped
-            } else {
-                t
-            };
-            old_electrons[i] = x;
-            electrons[i] = new_x;
-            temperature[i] = new_t;
-            ln_t[i] = vector_math::ln(new_t.max(1e-3));
+            [hh[i], eh[i], ph[i], _] = step.rates.at(self.ln_t[i]);
         }
-        for i in 0..cells {
-            let [hh, eh, ph, _] = step.rates.at(ln_t[i]);
-            self.rates[0][i] = hh;
-            self.rates[1][i] = eh;
-            self.rates[2][i] = ph;
-        }
-        let [hh, eh, ph, _] = self.rates.each_ref().map(|rate| &rate[..cells]);
-        let (stars, photons) = (&self.stars[..cells], &self.photons[..cells]);
-        for i in 0..cells {
-            let flux = k.lyman_alpha * stars[i] + k.x_ray_photons * (1.0 + density[i]) * photons[i];
-            spin[i] = snapshot.spin_temperature(
-                temperature[i],
-                ln_t[i],
-                density[i],
-                electrons[i],
-                flux,
-                [hh[i], eh[i], ph[i]],
-                spin[i],
-                old_electrons[i],
-            );
-        }
+        couple_spins(
+            k,
+            snapshot,
+            density,
+            temperature,
+            &self.ln_t[..cells],
+            electrons,
+            &self.ionisation[..cells],
+            &self.stars[..cells],
+            &self.photons[..cells],
+            [&hh[..cells], &eh[..cells], &ph[..cells]],
+            spin,
+        );
+    }
+}
+
+/// Adds `sums` times the smaller one of two straight lines in the electron fraction, at least 0, to `total`.
+#[inline(always)]
+fn add_weighted(
+    electrons: &[f32],
+    up: (f32, f32),
+    down: (f32, f32),
+    sums: &[f32],
+    total: &mut [f32],
+) {
+    for ((total, sum), x) in total.iter_mut().zip(sums).zip(electrons) {
+        let x = if *x > 1.001e-4 { *x } else { 1.001e-4 };
+        let x = if x < 0.998 { x } else { 0.998 };
+        let (rising, falling) = (up.0 + up.1 * x, down.0 + down.1 * x);
+        let weight = if rising < falling { rising } else { falling };
+        let weight = if weight > 0.0 { weight } else { 0.0 };
+        *total += weight * sum;
+    }
+}
+
+#[inline(always)]
+fn logarithms(values: &[f32], logarithms: &mut [f32]) {
+    for (to, value) in logarithms.iter_mut().zip(values) {
+        // The smallest temperature keeps the logarithm finite.
+        *to = vector_math::ln(*value + 1e-6);
+    }
+}
+
+/// One Euler step of temperature and electron fraction. `ionisation` holds the ionisation rates at first
+/// and the old electron fractions in the end; `ln_t` receives the logarithms of the new temperatures.
+///
+/// Plain slices as arguments tell the compiler that nothing overlaps, which it needs to vectorise.
+#[inline(always)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one slice of each field of the cells"
+)]
+fn euler_step(
+    k: &Coefficients,
+    density: &[f32],
+    heating: &[f32],
+    extra: &[f32],
+    alpha: &[f32],
+    temperature: &mut [f32],
+    electrons: &mut [f32],
+    ionisation: &mut [f32],
+    ln_t: &mut [f32],
+) {
+    let cells = density.len();
+    let (heating, extra, alpha) = (&heating[..cells], &extra[..cells], &alpha[..cells]);
+    let (temperature, electrons) = (&mut temperature[..cells], &mut electrons[..cells]);
+    let (ionisation, ln_t) = (&mut ionisation[..cells], &mut ln_t[..cells]);
+    for i in 0..cells {
+        let (t, x, delta) = (temperature[i], electrons[i], density[i]);
+        let dx_dt =
+            k.x_ray_ionisation * ionisation[i] - alpha[i] * x * x * k.recombination * (1.0 + delta);
+        let dx_dz = k.dt_dz * dx_dt;
+        let new_x = x + k.dz * dx_dz;
+        let new_x = if new_x > 0.0 { new_x } else { 0.0 };
+        let new_x = if new_x < HIGHEST_ELECTRON_FRACTION {
+            new_x
+        } else {
+            HIGHEST_ELECTRON_FRACTION
+        };
+        let particles = 1.0 / (1.0 + x);
+        let dt_dz = t * (k.expansion + k.growth * delta / (1.0 + delta))
+            - t * dx_dz * particles
+            - k.compton * x / (1.0 + x + k.helium_fraction) * (k.cmb_k - t)
+            + k.x_ray_heating * heating[i] * particles
+            + extra[i];
+        let stepped = t + k.dz * dt_dz;
+        let stepped = if stepped < 0.0 { k.cmb_k } else { stepped };
+        let new_t = if t < c::GAS_TEMPERATURE_CAP_K as f32 {
+            stepped
+        } else {
+            t
+        };
+        ionisation[i] = x;
+        electrons[i] = new_x;
+        temperature[i] = new_t;
+        ln_t[i] = vector_math::ln(new_t + 1e-6);
+    }
+}
+
+/// The spin temperatures, from those of the previous snapshot in `spin`.
+#[inline(always)]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one slice of each field of the cells"
+)]
+fn couple_spins(
+    k: &Coefficients,
+    snapshot: &SpinSnapshot,
+    density: &[f32],
+    temperature: &[f32],
+    ln_t: &[f32],
+    electrons: &[f32],
+    old_electrons: &[f32],
+    stars: &[f32],
+    photons: &[f32],
+    [hh, eh, ph]: [&[f32]; 3],
+    spin: &mut [f32],
+) {
+    let cells = density.len();
+    let (temperature, ln_t) = (&temperature[..cells], &ln_t[..cells]);
+    let (electrons, old_electrons) = (&electrons[..cells], &old_electrons[..cells]);
+    let (stars, photons, spin) = (&stars[..cells], &photons[..cells], &mut spin[..cells]);
+    let (hh, eh, ph) = (&hh[..cells], &eh[..cells], &ph[..cells]);
+    for i in 0..cells {
+        let flux = k.lyman_alpha * stars[i] + k.x_ray_photons * (1.0 + density[i]) * photons[i];
+        spin[i] = snapshot.spin_temperature(
+            temperature[i],
+            ln_t[i],
+            density[i],
+            electrons[i],
+            flux,
+            [hh[i], eh[i], ph[i]],
+            spin[i],
+            old_electrons[i],
+        );
     }
 }

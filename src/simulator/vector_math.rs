@@ -7,7 +7,7 @@ use super::collapsed_fraction::ERFC_COEFFICIENTS;
 pub(crate) fn exp(x: f32) -> f32 {
     // Adding 1.5 * 2^23 rounds to an integer, which then stands in the lowest bits.
     const ROUNDER: f32 = 12_582_912.0;
-    let x = x.max(-87.0);
+    let x = if x > -87.0 { x } else { -87.0 };
     let shifted = x * std::f32::consts::LOG2_E + ROUNDER;
     let whole = shifted - ROUNDER;
     // ln 2 in two parts keeps the remainder exact.
