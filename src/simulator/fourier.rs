@@ -6,7 +6,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::execution::{Execution, vectorised};
+use super::execution::Execution;
 
 /// Lanes are padded to a multiple of this many numbers, so that no vector is partial.
 const LANE_MULTIPLE: usize = 16;
@@ -135,14 +135,14 @@ impl Fourier {
                     work.resize(n * lanes);
                     for y in 0..n {
                         let row = y * self.stride + start;
-                        work.re[y * lanes..][..lanes].copy_from_slice(&re[row..row + lanes]);
-                        work.im[y * lanes..][..lanes].copy_from_slice(&im[row..row + lanes]);
+                        copy_lanes(&mut work.re[y * lanes..][..lanes], &re[row..row + lanes]);
+                        copy_lanes(&mut work.im[y * lanes..][..lanes], &im[row..row + lanes]);
                     }
                     self.plan.forward(work, lanes);
                     for y in 0..n {
                         let row = y * self.stride + start;
-                        re[row..row + lanes].copy_from_slice(&work.re[y * lanes..][..lanes]);
-                        im[row..row + lanes].copy_from_slice(&work.im[y * lanes..][..lanes]);
+                        copy_lanes(&mut re[row..row + lanes], &work.re[y * lanes..][..lanes]);
+                        copy_lanes(&mut im[row..row + lanes], &work.im[y * lanes..][..lanes]);
                     }
                 }
             });
@@ -165,8 +165,14 @@ impl Fourier {
                     work.resize(n * lanes);
                     for x in 0..n {
                         let row = (x * n + y) * self.stride + start;
-                        work.re[x * lanes..][..lanes].copy_from_slice(&planes.re[row..row + lanes]);
-                        work.im[x * lanes..][..lanes].copy_from_slice(&planes.im[row..row + lanes]);
+                        copy_lanes(
+                            &mut work.re[x * lanes..][..lanes],
+                            &planes.re[row..row + lanes],
+                        );
+                        copy_lanes(
+                            &mut work.im[x * lanes..][..lanes],
+                            &planes.im[row..row + lanes],
+                        );
                     }
                     self.plan.forward(work, lanes);
                     for x in 0..n {
@@ -253,15 +259,15 @@ impl Fourier {
                             filter.row(modes, source, (to_re, to_im));
                         } else {
                             filter.row(modes, source, (&mut work.row_re, &mut work.row_im));
-                            to_re.copy_from_slice(&work.row_re[start..start + lanes]);
-                            to_im.copy_from_slice(&work.row_im[start..start + lanes]);
+                            copy_lanes(to_re, &work.row_re[start..start + lanes]);
+                            copy_lanes(to_im, &work.row_im[start..start + lanes]);
                         }
                     }
                     self.plan.inverse(work, lanes);
                     for x in 0..n {
                         let row = x * self.stride + start;
-                        re[row..row + lanes].copy_from_slice(&work.re[x * lanes..][..lanes]);
-                        im[row..row + lanes].copy_from_slice(&work.im[x * lanes..][..lanes]);
+                        copy_lanes(&mut re[row..row + lanes], &work.re[x * lanes..][..lanes]);
+                        copy_lanes(&mut im[row..row + lanes], &work.im[x * lanes..][..lanes]);
                     }
                 }
             });
@@ -285,8 +291,8 @@ impl Fourier {
                         );
                         if used(y) {
                             let row = (y * n + x) * self.stride + start;
-                            to_re.copy_from_slice(&scratch.re[row..row + lanes]);
-                            to_im.copy_from_slice(&scratch.im[row..row + lanes]);
+                            copy_lanes(to_re, &scratch.re[row..row + lanes]);
+                            copy_lanes(to_im, &scratch.im[row..row + lanes]);
                         } else {
                             to_re.fill(0.0);
                             to_im.fill(0.0);
@@ -295,8 +301,14 @@ impl Fourier {
                     self.plan.inverse(work, lanes);
                     for y in 0..n {
                         let row = y * self.stride + start;
-                        slab_re[row..row + lanes].copy_from_slice(&work.re[y * lanes..][..lanes]);
-                        slab_im[row..row + lanes].copy_from_slice(&work.im[y * lanes..][..lanes]);
+                        copy_lanes(
+                            &mut slab_re[row..row + lanes],
+                            &work.re[y * lanes..][..lanes],
+                        );
+                        copy_lanes(
+                            &mut slab_im[row..row + lanes],
+                            &work.im[y * lanes..][..lanes],
+                        );
                     }
                 }
                 self.modes_to_real_lines(work, slab_re, slab_im, largest + 1, field, &consume);
@@ -375,20 +387,17 @@ impl Fourier {
             for lane in (0..lanes).step_by(8) {
                 let y = 2 * (start + lane);
                 if y + 16 <= n {
-                    vectorised(
-                        #[inline(always)]
-                        || {
-                            lines_to_lanes(&field[y * n..], 2 * n, n, &mut work.re, lanes, lane);
-                            lines_to_lanes(
-                                &field[(y + 1) * n..],
-                                2 * n,
-                                n,
-                                &mut work.im,
-                                lanes,
-                                lane,
-                            );
-                        },
-                    );
+                    for (part, target) in [&mut work.re, &mut work.im].into_iter().enumerate() {
+                        LaneCopy::ToLanes {
+                            lines: &field[(y + part) * n..],
+                            step: 2 * n,
+                            n,
+                            target,
+                            lanes,
+                            lane,
+                        }
+                        .dispatch();
+                    }
                     continue;
                 }
                 // The last lines of the plane; lanes without a line hold zeros.
@@ -438,40 +447,32 @@ impl Fourier {
         let pairs = n.div_ceil(2);
         for (start, lanes) in self.lane_groups(pairs.next_multiple_of(LANE_MULTIPLE)) {
             work.resize(n * lanes);
-            vectorised(
-                #[inline(always)]
-                || {
-                    // Modes beyond the last are zero.
-                    work.re[modes * lanes..].fill(0.0);
-                    work.im[modes * lanes..].fill(0.0);
-                    for lane in (0..lanes).step_by(8) {
-                        for mode in (0..modes).step_by(8) {
-                            pair_modes(
-                                re,
-                                im,
-                                stride,
-                                (start + lane, mode),
-                                modes.min(mode + 8),
-                                n,
-                                lanes,
-                                lane,
-                                work,
-                            );
-                        }
-                    }
-                },
-            );
+            PairModes {
+                re,
+                im,
+                stride,
+                first_pair: start,
+                modes,
+                n,
+                lanes,
+                work,
+            }
+            .dispatch();
             self.plan.inverse(work, lanes);
             work.row_re.resize((8 * n).max(work.row_re.len()), 0.0);
             work.row_im.resize((8 * n).max(work.row_im.len()), 0.0);
             for lane in (0..lanes).step_by(8) {
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        lanes_to_lines(&work.re, lanes, lane, n, &mut work.row_re);
-                        lanes_to_lines(&work.im, lanes, lane, n, &mut work.row_im);
-                    },
-                );
+                for (source, lines) in [(&work.re, &mut work.row_re), (&work.im, &mut work.row_im)]
+                {
+                    LaneCopy::ToLines {
+                        source,
+                        lanes,
+                        lane,
+                        n,
+                        lines,
+                    }
+                    .dispatch();
+                }
                 for i in 0..8.min(pairs.saturating_sub(start + lane)) {
                     let y = 2 * (start + lane + i);
                     let lines = [&work.row_re, &work.row_im];
@@ -487,16 +488,195 @@ impl Fourier {
     }
 }
 
-/// Rows and columns of 8 by 8 numbers exchanged.
-#[inline(always)]
-fn transpose(rows: &[[f32; 8]; 8]) -> [[f32; 8]; 8] {
-    let mut columns = [[0.0; 8]; 8];
-    for (i, row) in rows.iter().enumerate() {
-        for (j, value) in row.iter().enumerate() {
-            columns[j][i] = *value;
+/// Exchanges rows and columns of 8 by 8 numbers.
+trait Transpose: Copy {
+    fn transpose(self, rows: [[f32; 8]; 8]) -> [[f32; 8]; 8];
+}
+
+/// Exchanges number by number.
+#[derive(Clone, Copy)]
+struct PortableTranspose;
+
+impl Transpose for PortableTranspose {
+    #[inline(always)]
+    fn transpose(self, rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+        std::array::from_fn(|i| std::array::from_fn(|j| rows[j][i]))
+    }
+}
+
+/// Exchanges whole vectors: the compiler does not find the shuffles by itself.
+#[cfg(target_arch = "x86_64")]
+impl Transpose for pulp::x86::V3 {
+    #[inline(always)]
+    fn transpose(self, rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+        use core::arch::x86_64::__m256;
+        let avx = self.avx;
+        let r: [__m256; 8] = rows.map(pulp::cast);
+        // Pairs of numbers, then quadruples, then halves.
+        let pairs: [__m256; 8] = std::array::from_fn(|i| {
+            let (a, b) = (r[i / 2 * 2], r[i / 2 * 2 + 1]);
+            if i % 2 == 0 {
+                avx._mm256_unpacklo_ps(a, b)
+            } else {
+                avx._mm256_unpackhi_ps(a, b)
+            }
+        });
+        let quadruples: [__m256; 8] = std::array::from_fn(|i| {
+            let base = i / 4 * 4 + i % 4 / 2;
+            let (a, b) = (pairs[base], pairs[base + 2]);
+            if i % 2 == 0 {
+                avx._mm256_shuffle_ps::<0b01_00_01_00>(a, b)
+            } else {
+                avx._mm256_shuffle_ps::<0b11_10_11_10>(a, b)
+            }
+        });
+        std::array::from_fn(|i| {
+            let (a, b) = (quadruples[i % 4], quadruples[i % 4 + 4]);
+            pulp::cast(if i < 4 {
+                avx._mm256_permute2f128_ps::<0x20>(a, b)
+            } else {
+                avx._mm256_permute2f128_ps::<0x31>(a, b)
+            })
+        })
+    }
+}
+
+/// Runs an operation with the fastest way to transpose on this processor.
+trait WithTranspose {
+    fn run(self, transposer: impl Transpose);
+
+    #[inline(always)]
+    fn dispatch(self)
+    where
+        Self: Sized,
+    {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = pulp::x86::V3::try_new() {
+            simd.vectorize(
+                #[inline(always)]
+                || self.run(simd),
+            );
+            return;
+        }
+        self.run(PortableTranspose);
+    }
+}
+
+/// Unpacks pairs of half-complex lines `[pair][mode]` into lanes, see [`pair_modes`].
+struct PairModes<'a> {
+    re: &'a [f32],
+    im: &'a [f32],
+    stride: usize,
+    first_pair: usize,
+    modes: usize,
+    n: usize,
+    lanes: usize,
+    work: &'a mut Work,
+}
+
+impl WithTranspose for PairModes<'_> {
+    #[inline(always)]
+    fn run(self, transposer: impl Transpose) {
+        let Self {
+            re,
+            im,
+            stride,
+            first_pair,
+            modes,
+            n,
+            lanes,
+            work,
+        } = self;
+        // Modes beyond the last are zero.
+        work.re[modes * lanes..].fill(0.0);
+        work.im[modes * lanes..].fill(0.0);
+        for lane in (0..lanes).step_by(8) {
+            for mode in (0..modes).step_by(8) {
+                pair_modes(
+                    transposer,
+                    re,
+                    im,
+                    stride,
+                    (first_pair + lane, mode),
+                    modes.min(mode + 8),
+                    n,
+                    lanes,
+                    lane,
+                    work,
+                );
+            }
         }
     }
-    columns
+}
+
+/// Copies lanes to lines or lines to lanes, 8 at a time.
+enum LaneCopy<'a> {
+    /// Lanes `lane..lane + 8` of `source` (layout `[position][lane]`) to 8 lines of length `n`.
+    ToLines {
+        source: &'a [f32],
+        lanes: usize,
+        lane: usize,
+        n: usize,
+        lines: &'a mut [f32],
+    },
+    /// 8 lines of length `n`, `step` apart in `lines`, to lanes `lane..lane + 8` of `target`.
+    ToLanes {
+        lines: &'a [f32],
+        step: usize,
+        n: usize,
+        target: &'a mut [f32],
+        lanes: usize,
+        lane: usize,
+    },
+}
+
+impl WithTranspose for LaneCopy<'_> {
+    #[inline(always)]
+    fn run(self, transposer: impl Transpose) {
+        match self {
+            LaneCopy::ToLines {
+                source,
+                lanes,
+                lane,
+                n,
+                lines,
+            } => {
+                let whole = n / 8 * 8;
+                for z in (0..whole).step_by(8) {
+                    let rows = std::array::from_fn(|i| eight(source, (z + i) * lanes + lane));
+                    for (i, column) in transposer.transpose(rows).iter().enumerate() {
+                        lines[i * n + z..][..8].copy_from_slice(column);
+                    }
+                }
+                for z in whole..n {
+                    for i in 0..8 {
+                        lines[i * n + z] = source[z * lanes + lane + i];
+                    }
+                }
+            }
+            LaneCopy::ToLanes {
+                lines,
+                step,
+                n,
+                target,
+                lanes,
+                lane,
+            } => {
+                let whole = n / 8 * 8;
+                for z in (0..whole).step_by(8) {
+                    let rows = std::array::from_fn(|i| eight(lines, i * step + z));
+                    for (i, column) in transposer.transpose(rows).iter().enumerate() {
+                        target[(z + i) * lanes + lane..][..8].copy_from_slice(column);
+                    }
+                }
+                for z in whole..n {
+                    for i in 0..8 {
+                        target[z * lanes + lane + i] = lines[i * step + z];
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// The 8 numbers of `slice` from `start` on.
@@ -512,6 +692,7 @@ fn eight(slice: &[f32], start: usize) -> [f32; 8] {
 #[inline(always)]
 #[expect(clippy::too_many_arguments, reason = "positions in two layouts")]
 fn pair_modes(
+    transposer: impl Transpose,
     re: &[f32],
     im: &[f32],
     stride: usize,
@@ -536,8 +717,11 @@ fn pair_modes(
             mirror_im[i][j] = c[j] - b[j];
         }
     }
-    let (sum_re, sum_im) = (transpose(&sum_re), transpose(&sum_im));
-    let (mirror_re, mirror_im) = (transpose(&mirror_re), transpose(&mirror_im));
+    let (sum_re, sum_im) = (transposer.transpose(sum_re), transposer.transpose(sum_im));
+    let (mirror_re, mirror_im) = (
+        transposer.transpose(mirror_re),
+        transposer.transpose(mirror_im),
+    );
     for mode in first_mode..end {
         let j = mode - first_mode;
         let mirror = n - mode;
@@ -556,50 +740,14 @@ fn pair_modes(
     }
 }
 
-/// Copies lanes `lane..lane + 8` of `source` (layout `[position][lane]`) to 8 lines of length `n`.
+/// Copies a group of lanes; its length is a multiple of [`LANE_MULTIPLE`], so that the copy is a few vectors
+/// and not a call.
 #[inline(always)]
-fn lanes_to_lines(source: &[f32], lanes: usize, lane: usize, n: usize, lines: &mut [f32]) {
-    let whole = n / 8 * 8;
-    for z in (0..whole).step_by(8) {
-        let mut rows = [[0.0; 8]; 8];
-        for (i, row) in rows.iter_mut().enumerate() {
-            *row = eight(source, (z + i) * lanes + lane);
-        }
-        for (i, column) in transpose(&rows).iter().enumerate() {
-            lines[i * n + z..][..8].copy_from_slice(column);
-        }
-    }
-    for z in whole..n {
-        for i in 0..8 {
-            lines[i * n + z] = source[z * lanes + lane + i];
-        }
-    }
-}
-
-/// Copies 8 lines of length `n`, `step` apart in `lines`, to lanes `lane..lane + 8` of `target`.
-#[inline(always)]
-fn lines_to_lanes(
-    lines: &[f32],
-    step: usize,
-    n: usize,
-    target: &mut [f32],
-    lanes: usize,
-    lane: usize,
-) {
-    let whole = n / 8 * 8;
-    for z in (0..whole).step_by(8) {
-        let mut rows = [[0.0; 8]; 8];
-        for (i, row) in rows.iter_mut().enumerate() {
-            *row = eight(lines, i * step + z);
-        }
-        for (i, column) in transpose(&rows).iter().enumerate() {
-            target[(z + i) * lanes + lane..][..8].copy_from_slice(column);
-        }
-    }
-    for z in whole..n {
-        for i in 0..8 {
-            target[z * lanes + lane + i] = lines[i * step + z];
-        }
+fn copy_lanes(target: &mut [f32], source: &[f32]) {
+    let (target, _) = target.as_chunks_mut::<LANE_MULTIPLE>();
+    let (source, _) = source.as_chunks::<LANE_MULTIPLE>();
+    for (to, from) in target.iter_mut().zip(source) {
+        *to = *from;
     }
 }
 
