@@ -147,13 +147,13 @@ impl ModeFilter for PotentialHessian {
     }
 }
 
-/// The spectrum of every `f`-th cell of a fine grid, times `factor(n_x, n_y, n_z)` (complex), on the coarse
-/// grid: sampling in space is folding in Fourier space, so no transform of the fine grid is needed.
-pub(crate) fn fold(
+/// The spectrum of every `f`-th cell of a fine grid, times `factor([n_x, n_y])(n_z)` (complex), on the
+/// coarse grid: sampling in space is folding in Fourier space, so no transform of the fine grid is needed.
+pub(crate) fn fold<Row: Fn(i32) -> (f32, f32)>(
     fine: &Fourier,
     spectrum: &Spectrum,
     coarse: &Fourier,
-    factor: impl Fn([i32; 3]) -> (f32, f32) + Sync,
+    factor: impl Fn([i32; 2]) -> Row + Sync,
     output: &mut Spectrum,
 ) {
     let (m, n) = (fine.cells(), coarse.cells());
@@ -179,6 +179,7 @@ pub(crate) fn fold(
                     // Modes with negative n_z are conjugates of the stored mode at the opposite position.
                     let stored = (fine_y * m + fine_x) * fine.stride();
                     let opposite = ((m - fine_y) % m * m + (m - fine_x) % m) * fine.stride();
+                    let factor = factor([mode_x, mode_y]);
                     for z in 0..half {
                         for fine_z in (z..m).step_by(n) {
                             let mode_z = signed_mode(fine_z, m);
@@ -189,7 +190,7 @@ pub(crate) fn fold(
                                 let at = opposite + mode_z.unsigned_abs() as usize;
                                 (spectrum.re[at], -spectrum.im[at])
                             };
-                            let (c, d) = factor([mode_x, mode_y, mode_z]);
+                            let (c, d) = factor(mode_z);
                             re[row + z] += a * c - b * d;
                             im[row + z] += a * d + b * c;
                         }

@@ -109,18 +109,17 @@ impl InitialConditions {
                 .map(|offset| if spread > 0.0 { offset / spread } else { 0.0 })
                 .collect::<Vec<_>>(),
         );
-        let density = folding.field(&spectrum, |modes| {
-            product(
-                product(mean.at(modes[0]), mean.at(modes[1])),
-                mean.at(modes[2]),
-            )
+        let (mean, slope) = (&mean, &slope);
+        let density = folding.field(&spectrum, |[x, y]| {
+            let across = product(mean.at(x), mean.at(y));
+            move |z| product(across, mean.at(z))
         });
         let density_slope = std::array::from_fn(|axis| {
-            folding.field(&spectrum, |modes| {
-                (0..3).fold((1.0, 0.0), |factor, a| {
-                    let kernel = if a == axis { &slope } else { &mean };
-                    product(factor, kernel.at(modes[a]))
-                })
+            let kernel = |a: usize| if a == axis { slope } else { mean };
+            folding.field(&spectrum, |[x, y]| {
+                let across = product(kernel(0).at(x), kernel(1).at(y));
+                let along = kernel(2);
+                move |z| product(across, along.at(z))
             })
         });
         let displacement = folding.displacement(grid, &spectrum);
@@ -307,10 +306,10 @@ struct Folding<'a> {
 }
 
 impl Folding<'_> {
-    fn field(
+    fn field<Row: Fn(i32) -> ComplexNumber>(
         &mut self,
         spectrum: &Spectrum,
-        factor: impl Fn([i32; 3]) -> ComplexNumber + Sync,
+        factor: impl Fn([i32; 2]) -> Row + Sync,
     ) -> Vec<f32> {
         fold(self.fine, spectrum, self.coarse, factor, &mut self.folded);
         let mut field = vec![0.0; self.coarse.cells().pow(3)];
@@ -333,10 +332,14 @@ impl Folding<'_> {
                 super::power_spectrum::top_hat(k * radius).0 * per_mode / square
             }
         });
+        let window = &window;
         std::array::from_fn(|axis| {
-            self.field(spectrum, |modes| {
-                let square: i32 = modes.iter().map(|mode| mode * mode).sum();
-                (0.0, window.factor(square as usize) * modes[axis] as f32)
+            self.field(spectrum, |[x, y]| {
+                let square = x * x + y * y;
+                move |z| {
+                    let mode = [x, y, z][axis];
+                    (0.0, window.factor((square + z * z) as usize) * mode as f32)
+                }
             })
         })
     }

@@ -148,21 +148,21 @@ impl<'a> Perturbation<'a> {
                     let slopes =
                         [0, 1, 2].map(|axis| mass_growth * conditions.density_slope[axis][cell]);
                     let column = (z + deposit.reach) as i32 + base[2] - 1;
+                    let rows = [-1, 0, 1].map(|ty| wrap(y as i32 + base[1] + ty, n));
+                    let first_slab = (x - deposit.start + deposit.reach) as i32 + base[0] - 1;
                     for tx in 0..3 {
-                        let slab =
-                            (x - deposit.start + deposit.reach) as i32 + base[0] + tx as i32 - 1;
+                        let slab = (first_slab + tx as i32) as usize * n;
+                        let flat_x = mass * mean[0][tx] + slopes[0] * slope[0][tx];
+                        let across = slopes[1] * mean[0][tx];
+                        let along_x = slopes[2] * mean[0][tx];
                         for ty in 0..3 {
-                            let target_y = wrap(y as i32 + base[1] + ty as i32 - 1, n);
-                            let both = mean[0][tx] * mean[1][ty];
-                            let flat = mass * both
-                                + slopes[0] * slope[0][tx] * mean[1][ty]
-                                + slopes[1] * mean[0][tx] * slope[1][ty];
-                            let along = slopes[2] * both;
-                            let at =
-                                (slab as usize * n + target_y) * deposit.stride + column as usize;
-                            let target = &mut deposit.mass[at..at + 4];
-                            for t in 0..4 {
-                                target[t] += flat * mean[2][t] + along * slope[2][t];
+                            let flat = flat_x * mean[1][ty] + across * slope[1][ty];
+                            let along = along_x * mean[1][ty];
+                            let at = (slab + rows[ty]) * deposit.stride + column as usize;
+                            if let Some(target) = deposit.mass[at..].first_chunk_mut::<4>() {
+                                for t in 0..4 {
+                                    target[t] += flat * mean[2][t] + along * slope[2][t];
+                                }
                             }
                         }
                     }
