@@ -5,5 +5,6 @@
 //! the kernels and on [`atomic_file`].
 
 pub mod atomic_file;
+pub mod cli;
 pub mod data;
 pub mod simulator;
