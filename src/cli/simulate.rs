@@ -106,12 +106,9 @@ pub struct SimulateArguments {
     /// Version of the physics
     #[arg(long, value_enum, default_value_t = PhysicsPreset::Gillet2019, help_heading = "Physics")]
     pub physics: PhysicsPreset,
-    /// Heating by Lyman-alpha photons [default: as in --physics]
+    /// Heating by Lyman-alpha photons and the CMB [default: as in --physics]
     #[arg(long, value_enum, help_heading = "Physics")]
     pub lyman_alpha_heating: Option<Toggle>,
-    /// Heating by the CMB through the 21-cm line [default: as in --physics]
-    #[arg(long, value_enum, help_heading = "Physics")]
-    pub cmb_heating: Option<Toggle>,
     /// First-order displacements only
     #[arg(long, help_heading = "Physics")]
     pub zeldovich: bool,
@@ -341,7 +338,6 @@ impl SimulateArguments {
         let toggle = |toggle: Option<Toggle>, preset| toggle.map_or(preset, |t| t == Toggle::On);
         Physics {
             lyman_alpha_heating: toggle(self.lyman_alpha_heating, preset.lyman_alpha_heating),
-            cmb_heating: toggle(self.cmb_heating, preset.cmb_heating),
             second_order_displacements: !self.zeldovich,
             cloud_in_cell: !self.nearest_grid_point,
             adiabatic_start: !self.uniform_start,

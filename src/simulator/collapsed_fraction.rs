@@ -1,6 +1,6 @@
 //! Share of the matter that is in haloes massive enough to form stars.
 
-use super::constants::{CRITICAL_DENSITY_CONTRAST, SOURCE_HORIZON_MPC};
+use super::constants::CRITICAL_DENSITY_CONTRAST;
 use super::cosmology::Background;
 use super::power_spectrum::LinearPower;
 use super::spline::Spline;
@@ -16,18 +16,14 @@ pub struct CollapsedFraction {
     virial_temperature_k: f64,
 }
 
-/// Highest redshift of the tables: that of the farthest sources seen from the first snapshot.
+/// Highest redshift of the tables: sources 500 Mpc beyond the first snapshot lie below it.
 const HIGHEST_REDSHIFT: f64 = 65.0;
 
 impl CollapsedFraction {
     /// Tabulates the collapsed fractions between redshifts 4.5 and 65.
-    ///
-    /// # Panics
-    /// Never for validated parameters: 500 Mpc beyond redshift 36 is below redshift 65.
     #[must_use]
     pub fn new(background: &Background, power: &LinearPower, virial_temperature_k: f64) -> Self {
         const NODES: usize = 220;
-        debug_assert!(SOURCE_HORIZON_MPC <= 500.0);
         let (start, end) = (5.5_f64.ln(), (1.0 + HIGHEST_REDSHIFT).ln());
         let minimum = |ln_a: f64| {
             let z = ln_a.exp() - 1.0;

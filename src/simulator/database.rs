@@ -199,7 +199,6 @@ impl DatabasePlan {
         let simulation = &self.simulation;
         let Physics {
             lyman_alpha_heating,
-            cmb_heating,
             second_order_displacements,
             cloud_in_cell,
             adiabatic_start,
@@ -218,7 +217,6 @@ impl DatabasePlan {
         let mut insert = |key: &str, value: toml::Value| table.insert(key.to_string(), value);
         insert("physics", name.into());
         insert("lyman_alpha_heating", lyman_alpha_heating.into());
-        insert("cmb_heating", cmb_heating.into());
         insert(
             "second_order_displacements",
             second_order_displacements.into(),

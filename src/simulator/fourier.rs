@@ -887,6 +887,9 @@ impl WithSimd for Transform<'_> {
     }
 }
 
+/// Real and imaginary parts of one input of a butterfly.
+type Rows<'a, S> = (&'a [<S as Simd>::f32s], &'a [<S as Simd>::f32s]);
+
 /// A vector of complex numbers.
 type Complex<V> = (V, V);
 
@@ -968,7 +971,7 @@ impl Stage {
         let zero = simd.splat_f32s(0.0);
         for p in 0..self.m {
             let twiddles = &self.twiddles[p * (R - 1)..(p + 1) * (R - 1)];
-            let inputs: [(&[S::f32s], &[S::f32s]); R] = std::array::from_fn(|i| {
+            let inputs: [Rows<'_, S>; R] = std::array::from_fn(|i| {
                 let start = (p + self.m * i) * length;
                 (
                     &source_re[start..start + length],

@@ -64,7 +64,7 @@ pub(crate) struct ExtraHeating<'a> {
     /// Kelvin per redshift for each erg and photon flux, times `(1 + delta)(1 + x_e)`.
     lyman_alpha: f32,
     log10_depth: f32,
-    /// Kelvin per redshift times `(1 + x_e)`, for cold gas; 0 without CMB heating.
+    /// Heating by the CMB in Kelvin per redshift times `(1 + x_e)`, for cold gas: 1e-9 K, kept for the record.
     cmb: f32,
 }
 
@@ -89,7 +89,7 @@ impl<'a> ExtraHeating<'a> {
             energies,
             lyman_alpha: (per_energy * photons) as f32,
             log10_depth: depth.log10() as f32,
-            cmb: if physics.cmb_heating {
+            cmb: if physics.lyman_alpha_heating {
                 (per_energy * cmb / (hubble * (1.0 + z))) as f32
             } else {
                 0.0

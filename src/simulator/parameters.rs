@@ -161,10 +161,9 @@ pub enum ShellDensity {
 /// The choices in which versions of 21cmFAST differ.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Physics {
-    /// Heating of the gas by resonant Lyman-alpha photons (Reis, Fialkov & Barkana 2021).
+    /// Heating of the gas by resonant Lyman-alpha photons (Reis, Fialkov & Barkana 2021) and, far weaker, by
+    /// the CMB through the 21-cm line (Venumadhav et al. 2018; Meiksin 2021).
     pub lyman_alpha_heating: bool,
-    /// Heating of the gas by the CMB through the 21-cm line (Venumadhav et al. 2018).
-    pub cmb_heating: bool,
     /// Second-order displacements (Scoccimarro 1998); otherwise Zel'dovich.
     pub second_order_displacements: bool,
     /// Mass goes to the eight nearest cells (cloud in cell); otherwise to the nearest one.
@@ -185,7 +184,6 @@ impl Physics {
     pub fn gillet_2019() -> Self {
         Self {
             lyman_alpha_heating: false,
-            cmb_heating: false,
             second_order_displacements: true,
             cloud_in_cell: true,
             adiabatic_start: true,
@@ -200,7 +198,6 @@ impl Physics {
     pub fn version_3_4() -> Self {
         Self {
             lyman_alpha_heating: true,
-            cmb_heating: true,
             ..Self::gillet_2019()
         }
     }

@@ -110,6 +110,10 @@ impl<'a> Perturbation<'a> {
     }
 
     #[inline(always)]
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "z counts the cells of five fields"
+    )]
     fn deposit(&self, deposit: &mut Deposit, first: f32, second: f32) {
         let n = self.cells;
         let conditions = self.conditions;
