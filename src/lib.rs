@@ -7,4 +7,5 @@
 pub mod atomic_file;
 pub mod cli;
 pub mod data;
+pub mod figures;
 pub mod simulator;

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+pub mod figures;
 pub mod simulate;
 
 use clap::{Parser, Subcommand};
@@ -16,6 +17,15 @@ pub struct Cli {
 enum Command {
     /// Simulates light-cones into a data directory.
     Simulate(simulate::SimulateArguments),
+    /// Draws figures.
+    #[command(subcommand)]
+    Figures(Figures),
+}
+
+#[derive(Debug, Subcommand)]
+enum Figures {
+    /// Draws one plane of a light-cone and its global history, as PNG and SVG.
+    LightCone(figures::LightConeFigureArguments),
 }
 
 impl Cli {
@@ -26,6 +36,7 @@ impl Cli {
     pub fn run(&self) -> Result<(), Box<dyn std::error::Error>> {
         match &self.command {
             Command::Simulate(arguments) => Ok(simulate::run(arguments)?),
+            Command::Figures(Figures::LightCone(arguments)) => Ok(figures::run(arguments)?),
         }
     }
 }

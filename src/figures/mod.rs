@@ -1,0 +1,4 @@
+//! Figures, as PNG and SVG.
+
+pub mod light_cone;
+mod sketch;
