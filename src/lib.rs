@@ -9,6 +9,7 @@ pub mod tensor_file;
 
 pub mod data;
 pub mod model;
+pub mod simulator;
 
 pub mod evaluation;
 pub mod training;

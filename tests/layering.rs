@@ -4,12 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Lowest first: a module may use those before it and itself.
-const ORDER: [&str; 11] = [
+const ORDER: [&str; 12] = [
     "atomic_file",
     "run_directory",
     "tensor_file",
     "data",
     "model",
+    "simulator",
     "evaluation",
     "training",
     "audit",

@@ -4,6 +4,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod evaluate;
+mod figures;
 mod gradcheck;
 mod info;
 mod interrupt;
@@ -11,6 +12,7 @@ mod model_argument;
 mod output;
 mod predict;
 mod progress;
+mod simulate;
 mod table;
 mod train;
 
@@ -26,6 +28,7 @@ use crate::data::fault::Fault;
 use crate::data::manifest::ManifestError;
 use crate::evaluation::prediction::PredictionError;
 use crate::figures::FigureError;
+use crate::figures::light_cone::LightConeFigureError;
 use crate::model::model_file::ModelError;
 use crate::run_directory::RunDirectoryError;
 use crate::tensor_file::TensorFileError;
@@ -43,6 +46,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Simulate light-cones into a data directory
+    Simulate(Box<simulate::SimulateArguments>),
     /// Train a network on the light-cones of a data directory
     Train(train::Arguments),
     /// Score a trained network against the true parameters of a data directory
@@ -53,6 +58,15 @@ enum Command {
     Info(info::Arguments),
     /// Audit every gradient against finite differences, and every f32 kernel against f64
     Gradcheck(gradcheck::Arguments),
+    /// Draw figures
+    #[command(subcommand)]
+    Figures(Figures),
+}
+
+#[derive(Debug, Subcommand)]
+enum Figures {
+    /// Draw one plane of a light-cone and its global history, as PNG and SVG
+    LightCone(figures::LightConeFigureArguments),
 }
 
 /// Why a command failed.
@@ -84,6 +98,10 @@ enum CommandError {
     Audit(#[from] AuditError),
     #[error(transparent)]
     Figure(#[from] FigureError),
+    #[error(transparent)]
+    LightConeFigure(#[from] LightConeFigureError),
+    #[error(transparent)]
+    Simulate(#[from] simulate::SimulateCommandError),
     /// Options that do not go together, or an input that no other error describes.
     #[error("{0}")]
     Usage(String),
@@ -98,6 +116,10 @@ enum CommandError {
 /// Runs the command of the process's arguments.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
+        Command::Simulate(arguments) => simulate::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Figures(Figures::LightCone(arguments)) => {
+            figures::run(&arguments).map(|()| ExitCode::SUCCESS)
+        }
         Command::Train(arguments) => train::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Predict(arguments) => predict::run(&arguments).map(|()| ExitCode::SUCCESS),

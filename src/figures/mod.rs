@@ -1,7 +1,9 @@
-//! Figures of a run, as SVG.
+//! Figures of light-cones and runs, as SVG and PNG.
 
+pub mod light_cone;
 pub mod loss_curves;
 pub mod recovery;
+mod sketch;
 mod style;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,670 @@
+//! `dawn21 simulate`: light-cones into a data directory.
+
+use std::fs;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::CommandError;
+use super::interrupt::stop_flag;
+use super::output::note;
+use crate::atomic_file::FileError;
+use crate::simulator::cosmology::{Distances, GILLET_2019};
+use crate::simulator::database::{DatabaseError, DatabasePlan, Progress, Shard, Silent};
+use crate::simulator::light_cone::{LightCone, snapshot_redshifts};
+use crate::simulator::parameters::{
+    Astrophysics, Grid, ParameterError, Physics, ShellDensity, Simulation, validate_cosmology,
+};
+use crate::simulator::sampling::{ParameterRange, ParameterTableError, Sampling, draw, read_table};
+
+/// Arguments of `dawn21 simulate`.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SimulateArguments {
+    /// Data directory; created, or continued where it stopped
+    pub(super) data: PathBuf,
+
+    /// Number of light-cones (all machines together)
+    #[arg(long, value_name = "N", required_unless_present = "parameters")]
+    pub(super) count: Option<usize>,
+
+    /// Box and depth: `half` is 50 cells of 3 Mpc, redshift 6 to 30; `paper` 200 of 1.5 Mpc, 2200 deep
+    #[arg(long, value_enum, default_value_t = BoxPreset::Half, help_heading = "Box")]
+    pub(super) preset: BoxPreset,
+    /// Side of the box in comoving Mpc
+    #[arg(long, value_name = "MPC", help_heading = "Box")]
+    pub(super) box_mpc: Option<f64>,
+    /// Cells per side of the box
+    #[arg(long, value_name = "N", help_heading = "Box")]
+    pub(super) cells: Option<usize>,
+    /// Side of a cell in comoving Mpc
+    #[arg(long, value_name = "MPC", help_heading = "Box")]
+    pub(super) cell_mpc: Option<f64>,
+    /// Cells of the initial conditions per cell and axis
+    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Box")]
+    pub(super) fine_factor: usize,
+    /// Redshifts of the nearest and the farthest cell
+    #[arg(long, num_args = 2, value_names = ["NEAR", "FAR"], help_heading = "Box")]
+    pub(super) redshift: Option<Vec<f64>>,
+    /// Cells along the line of sight, instead of the farthest redshift
+    #[arg(long, value_name = "N", help_heading = "Box")]
+    pub(super) los_cells: Option<usize>,
+    /// Stored planes of constant y, evenly spaced: a number, or `all` for full cubes
+    #[arg(long, value_name = "N|all", default_value = "5", help_heading = "Box")]
+    pub(super) planes: Planes,
+
+    /// Table of parameters (csv with log10_tvir,zeta,log10_lx_sfr,e0_kev and optionally id,seed)
+    #[arg(long, value_name = "FILE", help_heading = "Parameters")]
+    pub(super) parameters: Option<PathBuf>,
+    /// Range of log10 of the minimum virial temperature in K
+    #[arg(long, num_args = 2, value_names = ["MIN", "MAX"], help_heading = "Parameters")]
+    pub(super) log10_tvir: Option<Vec<f64>>,
+    /// Range of the ionising efficiency
+    #[arg(long, num_args = 2, value_names = ["MIN", "MAX"], help_heading = "Parameters")]
+    pub(super) zeta: Option<Vec<f64>>,
+    /// Range of log10 of the soft-band X-ray luminosity per star-formation rate in erg/s per Msun/yr
+    #[arg(long, num_args = 2, value_names = ["MIN", "MAX"], help_heading = "Parameters")]
+    pub(super) log10_lx_sfr: Option<Vec<f64>>,
+    /// Range of the X-ray threshold in keV
+    #[arg(long, num_args = 2, value_names = ["MIN", "MAX"], help_heading = "Parameters")]
+    pub(super) e0_kev: Option<Vec<f64>>,
+    /// How parameters are drawn from their ranges
+    #[arg(long, value_enum, default_value_t = SamplingChoice::Uniform, help_heading = "Parameters")]
+    pub(super) sampling: SamplingChoice,
+    /// Seed of parameters and initial conditions
+    #[arg(long, default_value_t = 1, help_heading = "Parameters")]
+    pub(super) seed: u64,
+    /// Spectral index of the X-rays
+    #[arg(
+        long,
+        default_value_t = 1.0,
+        allow_negative_numbers = true,
+        help_heading = "Parameters"
+    )]
+    pub(super) alpha_x: f64,
+    /// Largest radius of ionised bubbles in Mpc
+    #[arg(long, default_value_t = 15.0, help_heading = "Parameters")]
+    pub(super) r_mfp_mpc: f64,
+    /// Matter density over the critical density (the rest is dark energy)
+    #[arg(long, default_value_t = GILLET_2019.omega_m, help_heading = "Parameters")]
+    pub(super) omega_m: f64,
+    /// Baryon density over the critical density
+    #[arg(long, default_value_t = GILLET_2019.omega_b, help_heading = "Parameters")]
+    pub(super) omega_b: f64,
+    /// Hubble constant over 100 km/s/Mpc
+    #[arg(long, default_value_t = GILLET_2019.h, help_heading = "Parameters")]
+    pub(super) hubble: f64,
+    /// Rms of the linear density in spheres of 8 Mpc/h
+    #[arg(long, default_value_t = GILLET_2019.sigma_8, help_heading = "Parameters")]
+    pub(super) sigma_8: f64,
+    /// Spectral index of the primordial fluctuations
+    #[arg(long, default_value_t = GILLET_2019.n_s, help_heading = "Parameters")]
+    pub(super) n_s: f64,
+
+    /// Version of the physics
+    #[arg(long, value_enum, default_value_t = PhysicsPreset::Gillet2019, help_heading = "Physics")]
+    pub(super) physics: PhysicsPreset,
+    /// Heating by Lyman-alpha photons and the CMB [default: as in --physics]
+    #[arg(long, value_enum, help_heading = "Physics")]
+    pub(super) lyman_alpha_heating: Option<Toggle>,
+    /// First-order displacements only
+    #[arg(long, help_heading = "Physics")]
+    pub(super) zeldovich: bool,
+    /// Mass goes to the nearest cell, not to the eight around it
+    #[arg(long, help_heading = "Physics")]
+    pub(super) nearest_grid_point: bool,
+    /// No temperature fluctuations at the first snapshot
+    #[arg(long, help_heading = "Physics")]
+    pub(super) uniform_start: bool,
+    /// The 21-cm line is optically thin in its coupling to the CMB
+    #[arg(long, help_heading = "Physics")]
+    pub(super) thin_line: bool,
+    /// Lyman-alpha coupling with the prefactor 1.66e11 instead of 1.80e11
+    #[arg(long, help_heading = "Physics")]
+    pub(super) weak_coupling: bool,
+    /// Sources follow the last snapshot's density, scaled by linear growth
+    #[arg(long, help_heading = "Physics")]
+    pub(super) final_density: bool,
+    /// Initial density of all light-cones: raw little-endian float32, (cells x fine factor)^3, linear at z = 0
+    #[arg(long, value_name = "FILE", help_heading = "Physics")]
+    pub(super) initial_density: Option<PathBuf>,
+
+    /// Simulate part i of n, the parts to be merged by copying their directories together
+    #[arg(long, value_name = "i/n", default_value = "1/1")]
+    pub(super) shard: ShardArgument,
+    /// Threads; 0 for all processors. The result does not depend on it
+    #[arg(long, default_value_t = 0)]
+    pub(super) threads: usize,
+    /// No progress
+    #[arg(long)]
+    pub(super) quiet: bool,
+}
+
+/// Presets of box and depth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum BoxPreset {
+    /// 200 cells of 1.5 Mpc, 2200 cells deep from redshift 6.
+    Paper,
+    /// 50 cells of 3 Mpc, redshift 6 to 30.
+    Half,
+}
+
+/// Presets of the physics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum PhysicsPreset {
+    /// 21cmFAST 3.4 without its Lyman-alpha and CMB heating.
+    #[value(name = "2019")]
+    Gillet2019,
+    /// The defaults of 21cmFAST 3.4.
+    #[value(name = "21cmfast-3.4")]
+    Version34,
+}
+
+/// A switch that overrides a preset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Toggle {
+    /// With it.
+    On,
+    /// Without it.
+    Off,
+}
+
+/// How parameters are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum SamplingChoice {
+    /// Independently.
+    Uniform,
+    /// One in each of as many intervals as there are light-cones.
+    LatinHypercube,
+}
+
+/// `--planes`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Planes {
+    /// The full cube.
+    All,
+    /// That many, evenly spaced from 0 on.
+    Some(usize),
+}
+
+impl FromStr for Planes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text, text.parse()) {
+            ("all", _) => Ok(Self::All),
+            (_, Ok(count)) if count > 0 => Ok(Self::Some(count)),
+            _ => Err("expected a positive number or `all`".to_string()),
+        }
+    }
+}
+
+/// `--shard i/n`, from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ShardArgument(Shard);
+
+impl FromStr for ShardArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parsed = text
+            .split_once('/')
+            .and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
+        match parsed {
+            Some((index, count)) if index >= 1 && index <= count => Ok(Self(Shard {
+                index: index - 1,
+                count,
+            })),
+            _ => Err("expected i/n with i from 1 to n, e.g. 2/8".to_string()),
+        }
+    }
+}
+
+/// Why `dawn21 simulate` failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SimulateCommandError {
+    /// The data base cannot be made.
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    /// The table of parameters is wrong.
+    #[error(transparent)]
+    Table(#[from] ParameterTableError),
+    /// A parameter is out of range.
+    #[error(transparent)]
+    Parameter(#[from] ParameterError),
+    /// The initial density cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The initial density has the wrong size.
+    #[error(
+        "--initial-density {path}: expected {expected} bytes (float32, {side}^3 cells), found {found}"
+    )]
+    InitialDensitySize {
+        /// The file.
+        path: PathBuf,
+        /// Bytes expected.
+        expected: u64,
+        /// Cells per side.
+        side: usize,
+        /// Bytes found.
+        found: u64,
+    },
+    /// The initial density holds something that is not a number.
+    #[error("--initial-density {path}: cell {cell} is not finite")]
+    InitialDensityNotFinite {
+        /// The file.
+        path: PathBuf,
+        /// Number of the cell.
+        cell: usize,
+    },
+    /// Options contradict each other or make no sense.
+    #[error("{option}: expected {expected}, found {found}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// What would be right.
+        expected: String,
+        /// What was given.
+        found: String,
+    },
+}
+
+fn option(
+    option: &'static str,
+    expected: impl Into<String>,
+    found: impl ToString,
+) -> SimulateCommandError {
+    SimulateCommandError::Option {
+        option,
+        expected: expected.into(),
+        found: found.to_string(),
+    }
+}
+
+impl SimulateArguments {
+    fn grid(&self) -> Result<Grid, SimulateCommandError> {
+        let (preset_cells, preset_cell) = match self.preset {
+            BoxPreset::Paper => (200, 1.5),
+            BoxPreset::Half => (50, 3.0),
+        };
+        let whole = |box_mpc: f64, cell_mpc: f64| {
+            let cells = box_mpc / cell_mpc;
+            if cells.is_finite() && cells > 0.5 && (cells - cells.round()).abs() < 1e-6 * cells {
+                Ok(cells.round() as usize)
+            } else {
+                Err(option(
+                    "--box-mpc",
+                    format!("a whole number of cells of {cell_mpc} Mpc"),
+                    box_mpc,
+                ))
+            }
+        };
+        let (cells, cell_mpc) = match (self.box_mpc, self.cells, self.cell_mpc) {
+            (None, None, None) => (preset_cells, preset_cell),
+            (None, Some(cells), cell) => (cells, cell.unwrap_or(preset_cell)),
+            (Some(side), None, cell) => {
+                let cell = cell.unwrap_or(preset_cell);
+                (whole(side, cell)?, cell)
+            }
+            (None, None, Some(cell)) => (whole(preset_cells as f64 * preset_cell, cell)?, cell),
+            (Some(side), Some(cells), None) => (cells, side / cells.max(1) as f64),
+            (Some(side), Some(cells), Some(cell)) => {
+                if whole(side, cell)? != cells {
+                    return Err(option(
+                        "--box-mpc",
+                        format!("{cells} cells of {cell} Mpc, {} Mpc", cells as f64 * cell),
+                        side,
+                    ));
+                }
+                (cells, cell)
+            }
+        };
+        let grid = Grid {
+            cells,
+            cell_mpc,
+            fine_factor: self.fine_factor,
+        };
+        grid.validate()?;
+        Ok(grid)
+    }
+
+    fn physics(&self) -> Physics {
+        let preset = match self.physics {
+            PhysicsPreset::Gillet2019 => Physics::gillet_2019(),
+            PhysicsPreset::Version34 => Physics::version_3_4(),
+        };
+        let toggle = |toggle: Option<Toggle>, preset| toggle.map_or(preset, |t| t == Toggle::On);
+        Physics {
+            lyman_alpha_heating: toggle(self.lyman_alpha_heating, preset.lyman_alpha_heating),
+            second_order_displacements: !self.zeldovich,
+            cloud_in_cell: !self.nearest_grid_point,
+            adiabatic_start: !self.uniform_start,
+            line_optical_depth: !self.thin_line,
+            weak_coupling: self.weak_coupling,
+            shell_density: if self.final_density {
+                ShellDensity::Final
+            } else {
+                ShellDensity::Evolved
+            },
+        }
+    }
+
+    fn ranges(&self) -> Result<[ParameterRange; 4], SimulateCommandError> {
+        let mut ranges = ParameterRange::PAPER;
+        let given = [
+            ("--log10-tvir", &self.log10_tvir),
+            ("--zeta", &self.zeta),
+            ("--log10-lx-sfr", &self.log10_lx_sfr),
+            ("--e0-kev", &self.e0_kev),
+        ];
+        for (range, (name, given)) in ranges.iter_mut().zip(given) {
+            if let Some(values) = given {
+                let (min, max) = (values[0], values[1]);
+                if !(min.is_finite() && max.is_finite() && min < max) {
+                    return Err(option(name, "MIN below MAX", format!("{min} {max}")));
+                }
+                (range.min, range.max) = (min, max);
+            }
+        }
+        // Both ends must be physical; drawing a bad value later would be too late to say so.
+        for pick in [|r: &ParameterRange| r.min, |r: &ParameterRange| r.max] {
+            let [log10_tvir, zeta, log10_lx_sfr, e0_kev] = ranges.each_ref().map(pick);
+            Astrophysics {
+                log10_tvir,
+                zeta,
+                log10_lx_sfr,
+                e0_kev,
+                alpha_x: self.alpha_x,
+                r_mfp_mpc: self.r_mfp_mpc,
+            }
+            .validate()?;
+        }
+        Ok(ranges)
+    }
+
+    fn initial_density(&self, grid: &Grid) -> Result<Option<Vec<f32>>, SimulateCommandError> {
+        let Some(path) = &self.initial_density else {
+            return Ok(None);
+        };
+        let side = grid.fine_cells();
+        let expected = 4 * (side as u64).pow(3);
+        let found = fs::metadata(path)
+            .map_err(FileError::at(path, "reading"))?
+            .len();
+        if found != expected {
+            return Err(SimulateCommandError::InitialDensitySize {
+                path: path.clone(),
+                expected,
+                side,
+                found,
+            });
+        }
+        let bytes = fs::read(path).map_err(FileError::at(path, "reading"))?;
+        let density: Vec<f32> = bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|bytes| f32::from_le_bytes(*bytes))
+            .collect();
+        if let Some(cell) = density.iter().position(|value| !value.is_finite()) {
+            return Err(SimulateCommandError::InitialDensityNotFinite {
+                path: path.clone(),
+                cell,
+            });
+        }
+        Ok(Some(density))
+    }
+
+    /// The data base that these arguments describe.
+    ///
+    /// # Errors
+    /// [`SimulateCommandError`] names the option, the file or the parameter.
+    fn plan(&self) -> Result<DatabasePlan, SimulateCommandError> {
+        let grid = self.grid()?;
+        let ranges = self.ranges()?;
+        let mut simulation = Simulation::new(
+            Astrophysics {
+                alpha_x: self.alpha_x,
+                r_mfp_mpc: self.r_mfp_mpc,
+                ..Astrophysics::default()
+            },
+            grid.clone(),
+        );
+        simulation.physics = self.physics();
+        simulation.cosmology.omega_m = self.omega_m;
+        // Rounded, so that 1 - 0.31 is stored as 0.69.
+        simulation.cosmology.omega_l = ((1.0 - self.omega_m) * 1e9).round() / 1e9;
+        simulation.cosmology.omega_b = self.omega_b;
+        simulation.cosmology.h = self.hubble;
+        simulation.cosmology.sigma_8 = self.sigma_8;
+        simulation.cosmology.n_s = self.n_s;
+        validate_cosmology(&simulation.cosmology)?;
+        let (near, far) = match &self.redshift {
+            Some(values) => (values[0], Some(values[1])),
+            None => (6.0, None),
+        };
+        simulation.lowest_redshift = near;
+        simulation.validate()?;
+        let first = snapshot_redshifts(near)[0];
+        let slices = match (self.los_cells, far, self.preset) {
+            (Some(cells), None, _) if cells > 0 => cells,
+            (Some(cells), None, _) => {
+                return Err(option("--los-cells", "at least 1", cells));
+            }
+            (Some(_), Some(far), _) => {
+                return Err(option(
+                    "--los-cells",
+                    "either --los-cells or --redshift",
+                    format!("both (--redshift {near} {far})"),
+                ));
+            }
+            (None, None, BoxPreset::Paper) if self.cell_mpc.is_none() => 2200,
+            (None, far, _) => {
+                let far = far.unwrap_or(30.0);
+                if !(far > near && far <= first) {
+                    return Err(option(
+                        "--redshift",
+                        format!("a farthest redshift above {near} and up to {first:.2}"),
+                        far,
+                    ));
+                }
+                let distances = Distances::new(&simulation.cosmology);
+                LightCone::slices_between(&distances, grid.cell_mpc, near, far)
+            }
+        };
+        let y_planes = match self.planes {
+            Planes::All => None,
+            Planes::Some(count) if count <= grid.cells => {
+                Some((0..count).map(|i| i * grid.cells / count).collect())
+            }
+            Planes::Some(count) => {
+                return Err(option(
+                    "--planes",
+                    format!("at most {}, the cells per side", grid.cells),
+                    count,
+                ));
+            }
+        };
+        let points = match &self.parameters {
+            None => {
+                let sampling = match self.sampling {
+                    SamplingChoice::Uniform => Sampling::Uniform,
+                    SamplingChoice::LatinHypercube => Sampling::LatinHypercube,
+                };
+                draw(sampling, &ranges, self.count.unwrap_or(0), self.seed)
+            }
+            Some(path) => {
+                let mut points = read_table(path, &ranges, self.seed)?;
+                if let Some(count) = self.count {
+                    if count > points.len() {
+                        return Err(option(
+                            "--count",
+                            format!("at most {}, the rows of {}", points.len(), path.display()),
+                            count,
+                        ));
+                    }
+                    points.truncate(count);
+                }
+                points
+            }
+        };
+        let threads = match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        Ok(DatabasePlan {
+            initial_density: self.initial_density(&grid)?,
+            simulation,
+            slices,
+            y_planes,
+            ranges,
+            points,
+            shard: self.shard.0,
+            threads,
+        })
+    }
+}
+
+/// Runs `dawn21 simulate`.
+///
+/// # Errors
+/// [`SimulateCommandError`] names the option, the file, the parameter or the light-cone.
+pub(super) fn run(arguments: &SimulateArguments) -> Result<(), CommandError> {
+    let plan = arguments.plan()?;
+    let stop = stop_flag()?;
+    let progress: Box<dyn Progress> = if arguments.quiet {
+        Box::new(Silent)
+    } else if std::io::stderr().is_terminal() {
+        Box::new(Bar::new())
+    } else {
+        Box::new(Lines::new())
+    };
+    let summary = plan
+        .simulate_into(&arguments.data, progress.as_ref(), &stop)
+        .map_err(SimulateCommandError::from)?;
+    if !arguments.quiet {
+        note(format_args!(
+            "{}: {} light-cones simulated, {} found complete",
+            arguments.data.display(),
+            summary.simulated,
+            summary.found
+        ));
+    }
+    Ok(())
+}
+
+/// Progress on a terminal.
+struct Bar {
+    bar: ProgressBar,
+    /// Snapshots done beyond the finished light-cones.
+    snapshots: AtomicUsize,
+}
+
+impl Bar {
+    fn new() -> Self {
+        Self {
+            bar: ProgressBar::hidden(),
+            snapshots: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// Steps of the bar per light-cone: finer than whole light-cones, which may take minutes each.
+const STEPS: u64 = 100;
+
+impl Progress for Bar {
+    fn begin(&self, total: usize, complete: usize) {
+        self.bar
+            .set_draw_target(indicatif::ProgressDrawTarget::stderr());
+        let template = "{msg} light-cones [{bar:40}] {percent} %, {elapsed} elapsed, {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.bar.set_style(style.progress_chars("=> "));
+        }
+        self.bar.set_length((total - complete) as u64 * STEPS);
+        self.bar
+            .set_message(format!("{} of {total}:", total - complete));
+        self.bar.reset_eta();
+        self.bar.enable_steady_tick(Duration::from_millis(500));
+    }
+
+    fn snapshot(&self, count: usize) {
+        let done = self.snapshots.fetch_add(1, Ordering::Relaxed) + 1;
+        self.bar.set_position(done as u64 * STEPS / count as u64);
+    }
+
+    fn finished(&self, _: &str, _: f64) {}
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Progress as plain lines, at most one every ten seconds.
+struct Lines {
+    state: Mutex<LinesState>,
+}
+
+struct LinesState {
+    total: usize,
+    complete: usize,
+    done: usize,
+    start: Instant,
+    last: Option<Instant>,
+}
+
+impl Lines {
+    fn new() -> Self {
+        Self {
+            state: Mutex::new(LinesState {
+                total: 0,
+                complete: 0,
+                done: 0,
+                start: Instant::now(),
+                last: None,
+            }),
+        }
+    }
+}
+
+impl Progress for Lines {
+    fn begin(&self, total: usize, complete: usize) {
+        let mut state = self
+            .state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        (state.total, state.complete, state.start) = (total, complete, Instant::now());
+        note(format_args!(
+            "{total} light-cones, {complete} of them complete"
+        ));
+    }
+
+    fn snapshot(&self, _: usize) {}
+
+    fn finished(&self, id: &str, seconds: f64) {
+        const PERIOD: Duration = Duration::from_secs(10);
+        let mut state = self
+            .state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        state.done += 1;
+        let now = Instant::now();
+        let finished = state.done + state.complete;
+        let due = state.last.is_none_or(|last| now - last >= PERIOD);
+        if due || finished == state.total {
+            state.last = Some(now);
+            let rate = state.start.elapsed().as_secs_f64() / state.done as f64;
+            let left = rate * (state.total - finished) as f64;
+            note(format_args!(
+                "{finished} of {} light-cones ({id} took {seconds:.1} s), {left:.0} s left",
+                state.total
+            ));
+        }
+    }
+}
