@@ -130,6 +130,7 @@ struct Fields {
     signal: Vec<f32>,
 }
 
+/// What a simulation of the reference's box gave.
 struct Run {
     history: Vec<HistoryRow>,
     fields: Vec<Fields>,
@@ -323,4 +324,100 @@ fn point_d_matches() {
 #[test]
 fn point_a_matches() {
     check_point("A_default", Astrophysics::default(), true);
+}
+
+#[test]
+fn light_cone_has_the_same_bytes_for_any_number_of_threads() {
+    let grid = Grid {
+        cells: 16,
+        cell_mpc: 3.0,
+        fine_factor: 2,
+    };
+    let simulation = Simulation::new(Astrophysics::default(), grid);
+    let universe = Universe::new(&GILLET_2019);
+    let shape = LightConeShape {
+        slices: 300,
+        y_planes: vec![0, 7],
+    };
+    let run = |execution| {
+        let initial = InitialDensity::Drawn;
+        simulate(
+            &universe,
+            &simulation,
+            initial,
+            4,
+            &shape,
+            execution,
+            &mut |_| true,
+        )
+        .expect("a valid simulation")
+    };
+    let serial = run(Execution::Serial);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(3)
+        .build()
+        .expect("threads");
+    let parallel = pool.install(|| run(Execution::Parallel));
+    assert_eq!(serial.history, parallel.history);
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    assert!(
+        bits(&serial.brightness_temperature_mk) == bits(&parallel.brightness_temperature_mk),
+        "threads changed the light-cone"
+    );
+}
+
+/// Prints by how much each switch changes the signal at point B (`docs/simulator.md`).
+#[test]
+#[ignore = "prints a table: cargo test --release --test simulator_accuracy switch_sizes -- --ignored --nocapture"]
+fn switch_sizes() {
+    use dawn21::simulator::parameters::ShellDensity;
+    let base = Physics::gillet_2019();
+    let reference = run(Astrophysics::default(), base.clone());
+    let with = |change: fn(&mut Physics)| {
+        let mut physics = base.clone();
+        change(&mut physics);
+        physics
+    };
+    for (name, physics) in [
+        ("heating of 3.4", with(|p| p.lyman_alpha_heating = true)),
+        ("Zel'dovich", with(|p| p.second_order_displacements = false)),
+        ("nearest grid point", with(|p| p.cloud_in_cell = false)),
+        ("uniform start", with(|p| p.adiabatic_start = false)),
+        ("thin line", with(|p| p.line_optical_depth = false)),
+        ("weak coupling", with(|p| p.weak_coupling = true)),
+        (
+            "final density",
+            with(|p| p.shell_density = ShellDensity::Final),
+        ),
+    ] {
+        let other = run(Astrophysics::default(), physics);
+        let (mut largest, mut at, mut neutral) = (0.0_f64, 0.0, 0.0_f64);
+        for (a, b) in reference.history.iter().zip(&other.history) {
+            let difference = b.brightness_temperature_mk - a.brightness_temperature_mk;
+            if difference.abs() > largest.abs() {
+                (largest, at) = (difference, a.redshift);
+            }
+            neutral = neutral.max((b.neutral_fraction - a.neutral_fraction).abs());
+        }
+        let power: Vec<String> = reference
+            .fields
+            .iter()
+            .zip(&other.fields)
+            .map(|(a, b)| {
+                let worst = power_ratios(&b.signal, &a.signal)
+                    .into_iter()
+                    .filter(|(k, _)| *k < 0.5)
+                    .map(|(_, ratio)| ratio - 1.0)
+                    .fold(
+                        0.0,
+                        |worst: f64, r| if r.abs() > worst.abs() { r } else { worst },
+                    );
+                format!("z {} {:+.1} %", a.redshift, 100.0 * worst)
+            })
+            .collect();
+        println!(
+            "| {name} | {largest:+.2} mK (z {at:.1}) | {neutral:.1e} | {} |",
+            power.join(", ")
+        );
+    }
 }

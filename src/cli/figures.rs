@@ -13,10 +13,10 @@ use crate::figures::light_cone::LightConePlane;
 pub(super) struct LightConeFigureArguments {
     /// Cube of a data directory, e.g. data/cubes/00000.f32
     pub(super) cube: PathBuf,
-    /// Plane of constant y [default: the first stored one]
+    /// Plane of constant y; by default the first stored one
     #[arg(long, value_name = "Y")]
     pub(super) plane: Option<usize>,
-    /// Path of the figures without `.png` and `.svg` [default: light_cone_<id> here]
+    /// Path of the figures without `.png` and `.svg`; by default `light_cone_` and the cube's name, here
     #[arg(long, value_name = "PREFIX")]
     pub(super) out: Option<PathBuf>,
 }

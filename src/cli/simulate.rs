@@ -109,7 +109,7 @@ pub(super) struct SimulateArguments {
     /// Version of the physics
     #[arg(long, value_enum, default_value_t = PhysicsPreset::Gillet2019, help_heading = "Physics")]
     pub(super) physics: PhysicsPreset,
-    /// Heating by Lyman-alpha photons and the CMB [default: as in --physics]
+    /// Heating by Lyman-alpha photons and the CMB; by default as in --physics
     #[arg(long, value_enum, help_heading = "Physics")]
     pub(super) lyman_alpha_heating: Option<Toggle>,
     /// First-order displacements only

@@ -13,7 +13,7 @@
 //! | evolved density, velocity gradient | [`perturbation`] |
 //! | mass in haloes | [`collapsed_fraction`] |
 //! | densities on light-travel shells | [`shells`] |
-//! | X-ray and Lyman-alpha backgrounds | [`x_ray`], [`lyman_alpha`], [`sources`] |
+//! | X-ray and Lyman-alpha backgrounds | [`x_ray`], [`lyman_alpha`], `sources` |
 //! | gas and spin temperatures | [`thermal`], [`spin_temperature`] |
 //! | ionised bubbles | [`ionization`] |
 //! | 21-cm signal | [`brightness_temperature`] |

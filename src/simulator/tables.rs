@@ -106,8 +106,8 @@ mod tests {
         assert!(integrals.iter().all(|(_, rows)| rows.len() == 97));
         assert!(integrals.is_sorted_by(|a, b| a.0 < b.0));
         assert_eq!(stellar_spectrum().len(), 22);
-        for partner in ["HH", "eH", "pH"] {
-            assert_eq!(collision_rate(partner).len(), 30);
+        for (partner, nodes) in [("HH", 30), ("eH", 30), ("pH", 46)] {
+            assert_eq!(collision_rate(partner).len(), nodes);
         }
         assert_eq!(lyman_alpha_heating().len(), HEATING_NODES.pow(3));
     }
