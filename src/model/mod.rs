@@ -2,6 +2,7 @@
 
 pub mod activations;
 pub mod architecture;
+pub mod exchange;
 pub mod layer;
 pub mod model_file;
 pub mod network;
