@@ -347,3 +347,43 @@ fn other_files_are_recognised_and_refused_with_advice() {
     assert_names(&error(&directory.path().join("none"), &tiny()), &["none"]);
     assert!(import(directory.path(), &tiny(), None).is_err());
 }
+
+#[test]
+fn compressed_keras_files_are_read_and_damaged_ones_refused() {
+    let architecture = || {
+        let layers = "layer = [{ kind = \"flatten\" }, { kind = \"dense\" }]";
+        resolve(layers.parse().expect("TOML"))
+    };
+    let kernel: Vec<f32> = (0..240 * 3).map(|i| i as f32).collect();
+    let mut builder = hdf5_pure::FileBuilder::new();
+    let mut layers = builder.create_group("layers");
+    let mut dense = layers.create_group("dense");
+    let mut vars = dense.create_group("vars");
+    vars.create_dataset("0")
+        .with_f32_data(&kernel)
+        .with_shape(&[240, 3])
+        .with_chunks(&[77, 3])
+        .with_shuffle()
+        .with_deflate(6);
+    vars.create_dataset("1").with_f32_data(&[1.0, 2.0, 3.0]);
+    dense.add_group(vars.finish());
+    layers.add_group(dense.finish());
+    builder.add_group(layers.finish());
+    let bytes = builder.finish().expect("writes");
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let imported = import(&file(&directory, &bytes), &architecture(), None).expect("reads");
+    let weight = &imported.parameters.trainable[0];
+    // Row i of Keras' kernel is column i here; a single channel has only one order.
+    let found = [weight.values[0], weight.values[1], weight.values[240]].map(|v| v as u8);
+    assert_eq!(found, [0, 3, 1]);
+
+    let mut failures = 0;
+    damaged(&bytes, 10, 400, |bytes| {
+        let path = file(&directory, bytes);
+        if let Err(error) = import(&path, &architecture(), None) {
+            failures += 1;
+            assert_names(&error.to_string(), &[text(&path)]);
+        }
+    });
+    assert!(failures > 80, "only {failures} failures");
+}

@@ -143,3 +143,20 @@ impl ArchitectureFile {
         Ok(Some(manifest))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_architecture_files() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/presets");
+        for name in ["gillet2019.toml", "few_light_cones.toml"] {
+            let path = directory.join(name);
+            let file = ArchitectureFile::read(&path).expect(name);
+            assert_eq!(file.layers.len(), 17);
+            assert!(file.input.is_some() && file.slices.is_some());
+            assert!(file.manifest(&path).expect("no geometry").is_none());
+        }
+    }
+}

@@ -47,7 +47,7 @@ pub enum KerasWriteError {
     Content(#[from] KerasError),
 }
 
-/// Writes weights atomically, for a model with channels last.
+/// Writes weights atomically, for a model with channels last. `parameters` are those of `architecture`.
 ///
 /// # Errors
 /// [`KerasWriteError`] when the file cannot be written.
