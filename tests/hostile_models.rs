@@ -348,12 +348,21 @@ fn other_files_are_recognised_and_refused_with_advice() {
     assert!(import(directory.path(), &tiny(), None).is_err());
 }
 
+fn flatten_and_dense() -> Architecture {
+    let layers = "layer = [{ kind = \"flatten\" }, { kind = \"dense\" }]";
+    resolve(layers.parse().expect("TOML"))
+}
+
+#[test]
+fn chunks_larger_than_the_file_are_refused() {
+    let path = fixture("keras/hostile_chunk.weights.h5");
+    let message = error(&path, &flatten_and_dense());
+    assert_names(&message, &["/layers/dense/vars/0", "3221225472 bytes"]);
+}
+
 #[test]
 fn compressed_keras_files_are_read_and_damaged_ones_refused() {
-    let architecture = || {
-        let layers = "layer = [{ kind = \"flatten\" }, { kind = \"dense\" }]";
-        resolve(layers.parse().expect("TOML"))
-    };
+    let architecture = flatten_and_dense;
     let kernel: Vec<f32> = (0..240 * 3).map(|i| i as f32).collect();
     let mut builder = hdf5_pure::FileBuilder::new();
     let mut layers = builder.create_group("layers");
