@@ -91,6 +91,22 @@ fn sync_directory(path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
+/// Removes the temporary files that writers killed at work left in `directory`. Nobody else may be writing
+/// there.
+///
+/// # Errors
+/// [`FileError`] when the directory cannot be listed or a file not removed.
+pub fn remove_leftovers(directory: &Path) -> Result<(), FileError> {
+    let entries = fs::read_dir(directory).map_err(FileError::at(directory, "listing"))?;
+    for entry in entries.filter_map(Result::ok) {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "tmp") {
+            fs::remove_file(&path).map_err(FileError::at(&path, "removing"))?;
+        }
+    }
+    Ok(())
+}
+
 /// The name of the temporary file: the process number keeps two writers apart.
 fn temporary_beside(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_os_string();

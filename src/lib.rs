@@ -13,6 +13,8 @@ pub mod model;
 pub mod evaluation;
 pub mod training;
 
+pub mod audit;
+
 pub mod figures;
 
 pub mod cli;

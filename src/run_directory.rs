@@ -3,7 +3,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use crate::atomic_file::FileError;
+use crate::atomic_file::{FileError, remove_leftovers};
 
 /// A run directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,16 +25,15 @@ pub enum RunDirectoryError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A new run would write into a directory that holds something.
-    #[error(
-        "{}: not empty; continue that run with --resume {}, or choose another directory with --out",
-        path.display(), path.display()
-    )]
+    #[error("{}: not empty; {advice}", path.display())]
     NotEmpty {
         /// The directory.
         path: PathBuf,
+        /// What to do.
+        advice: String,
     },
     /// Another process trains there.
-    #[error("{}: in use by another training; wait for it or choose another directory with --out", path.display())]
+    #[error("{}: in use by another training; wait for it to end", path.display())]
     InUse {
         /// The directory.
         path: PathBuf,
@@ -70,15 +69,31 @@ impl RunDirectory {
                 .any(|entry| entry.file_name() != LOCK_FILE))
         };
         if occupied(&run)? && !run.path.join(LOCK_FILE).exists() {
-            return Err(RunDirectoryError::NotEmpty { path: run.path });
+            return Err(run.not_empty());
         }
         let lock = run.lock()?;
         if occupied(&run)? {
-            return Err(RunDirectoryError::NotEmpty { path: run.path });
+            return Err(run.not_empty());
         }
         let last = run.last();
         fs::create_dir(&last).map_err(FileError::at(&last, "creating the directory"))?;
         Ok((run, lock))
+    }
+
+    fn not_empty(self) -> RunDirectoryError {
+        let advice = if self.record().exists() {
+            let path = self.path.display();
+            format!(
+                "continue that run with --resume {path}, or choose another directory with --out"
+            )
+        } else {
+            "it is no run that could be resumed; remove it or choose another directory with --out"
+                .to_string()
+        };
+        RunDirectoryError::NotEmpty {
+            path: self.path,
+            advice,
+        }
     }
 
     /// The first of `parent/name-001`, `parent/name-002`, ... that does not exist.
@@ -115,7 +130,7 @@ impl RunDirectory {
         Ok(run)
     }
 
-    /// Takes the lock.
+    /// Takes the lock, and clears away what a killed process had half written.
     ///
     /// # Errors
     /// [`RunDirectoryError::InUse`] when another process has it.
@@ -123,7 +138,14 @@ impl RunDirectory {
         let path = self.path.join(LOCK_FILE);
         let file = File::create(&path).map_err(FileError::at(&path, "creating the lock"))?;
         match file.try_lock() {
-            Ok(()) => Ok(RunLock { _file: file }),
+            Ok(()) => {
+                for directory in [&self.path, &self.last()] {
+                    if directory.is_dir() {
+                        remove_leftovers(directory)?;
+                    }
+                }
+                Ok(RunLock { _file: file })
+            }
             Err(TryLockError::WouldBlock) => Err(RunDirectoryError::InUse {
                 path: self.path.clone(),
             }),

@@ -101,7 +101,10 @@ fn other_parts_and_other_data_do_not_replace_the_scores_of_the_test_set() {
         table.contains("96 images of 32 light-cones (train)"),
         "{table}"
     );
-    assert_eq!(read_json(&run.join("train/metrics.json"))["images"], 96);
+    assert_eq!(
+        read_json(&run.join("evaluation-train/metrics.json"))["images"],
+        96
+    );
 
     let other = directory.path().join("other");
     write_small_data(&other, &small_manifest(), 10);
@@ -110,7 +113,10 @@ fn other_parts_and_other_data_do_not_replace_the_scores_of_the_test_set() {
         table.contains("10 images of 10 light-cones (all)"),
         "{table}"
     );
-    assert_eq!(read_json(&run.join("other/metrics.json"))["epoch"], 25);
+    assert_eq!(
+        read_json(&run.join("evaluation-other/metrics.json"))["epoch"],
+        25
+    );
     fail(
         &["evaluate", text(&run), text(&other), "--part", "test"],
         &["--part test", "--part all"],
@@ -129,7 +135,8 @@ fn predict_agrees_with_evaluate_and_takes_cubes_and_images() {
         "all",
         "--all-images",
     ]);
-    let expected = fs::read_to_string(run.join("all/predictions.csv")).expect("predictions");
+    let expected =
+        fs::read_to_string(run.join("evaluation-all/predictions.csv")).expect("predictions");
     let cube = data.join("cubes/007.f32");
     let printed = succeed(&["predict", text(&run), text(&cube), "--quiet"]);
     assert!(
@@ -239,7 +246,7 @@ fn damaged_model_files_are_refused_by_name() {
         predict(&["model.safetensors", named]);
     }
     fs::remove_file(&model).expect("remove");
-    predict(&["no epoch is finished yet", "--weights last"]);
+    predict(&["model.safetensors: missing", "--weights last"]);
     fail(
         &["predict", text(directory.path()), "x.f32"],
         &["no run directory, `run.toml` is missing"],

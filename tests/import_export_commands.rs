@@ -68,7 +68,7 @@ fn an_imported_run_predicts_evaluates_and_initializes() {
     let imported = path("b.h5-run");
     let table = succeed(&["evaluate", text(&imported), text(&data)]);
     assert!(table.contains("20 light-cones (all)"), "{table}");
-    assert!(imported.join("data/metrics.json").is_file());
+    assert!(imported.join("evaluation-data/metrics.json").is_file());
     let next = path("next");
     let init = ["--init-from", text(&imported)];
     succeed(&train_arguments(&data, &next, &init));

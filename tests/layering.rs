@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Lowest first: a module may use those before it and itself.
-const ORDER: [&str; 10] = [
+const ORDER: [&str; 11] = [
     "atomic_file",
     "run_directory",
     "tensor_file",
@@ -12,6 +12,7 @@ const ORDER: [&str; 10] = [
     "model",
     "evaluation",
     "training",
+    "audit",
     "figures",
     "cli",
     "main",

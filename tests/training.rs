@@ -12,7 +12,6 @@ use common::{
     write_small_data,
 };
 use dawn21::run_directory::RunDirectory;
-use dawn21::tensor_file::TensorFile;
 use tempfile::TempDir;
 
 fn small_data() -> (TempDir, PathBuf) {
@@ -194,7 +193,24 @@ fn an_interrupted_run_saves_its_place_and_says_how_to_go_on() {
     let whole = directory.path().join("whole");
     train(&data, &whole, &long);
     let run = directory.path().join("interrupted");
-    let child = command(&train_arguments(&data, &run, &long))
+    // Ctrl-C, and what a cluster sends before it kills.
+    for (signal, arguments) in [
+        ("-INT", train_arguments(&data, &run, &long)),
+        (
+            "-TERM",
+            vec!["train", text(&data), "--resume", text(&run), "--quiet"],
+        ),
+    ] {
+        fs::remove_file(run.join("history.csv")).ok();
+        interrupt(&arguments, signal, &run);
+    }
+    resume(&data, &run, &[]);
+    assert!(result_of(&whole) == result_of(&run));
+}
+
+/// Starts a training, sends a signal after its next epoch and expects it to save and say so.
+fn interrupt(arguments: &[&str], signal: &str, run: &Path) {
+    let child = command(arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -202,7 +218,7 @@ fn an_interrupted_run_saves_its_place_and_says_how_to_go_on() {
     wait_for(&run.join("history.csv"));
     let pid = child.id().to_string();
     let sent = Command::new("kill")
-        .args(["-INT", &pid])
+        .args([signal, &pid])
         .status()
         .expect("kill");
     assert!(sent.success());
@@ -217,8 +233,6 @@ fn an_interrupted_run_saves_its_place_and_says_how_to_go_on() {
         message.contains(&format!("--resume {}", run.display())),
         "{message}"
     );
-    resume(&data, &run, &[]);
-    assert!(result_of(&whole) == result_of(&run));
 }
 
 fn wait_for(path: &Path) {
@@ -332,7 +346,7 @@ fn other_data_are_refused_on_resume() {
 }
 
 #[test]
-fn a_loss_that_is_not_finite_ends_the_run_and_keeps_sound_weights() {
+fn a_loss_that_is_not_finite_ends_the_run_and_keeps_weights_to_start_from() {
     let (directory, data) = small_data();
     let run = directory.path().join("run");
     let overflow = ["--set", "training.rmsprop.learning_rate=1e30"];
@@ -346,12 +360,119 @@ fn a_loss_that_is_not_finite_ends_the_run_and_keeps_sound_weights() {
         ],
     );
     assert!(!run.join("model.safetensors").exists());
-    let checkpoint = TensorFile::read(&run.join("last/checkpoint.safetensors")).expect("kept");
-    let mut bias = [f32::NAN; 12];
-    checkpoint
-        .copy_f32("8.bias", &[12], &mut bias)
-        .expect("tensor");
-    assert!(bias.iter().all(|v| v.is_finite()));
+    // The advice works, with the run and with the file that the message names.
+    let kept = run.join("last/checkpoint.safetensors");
+    for (name, source) in [("from-run", &run), ("from-file", &kept)] {
+        train(
+            &data,
+            &directory.path().join(name),
+            &["--init-from", text(source)],
+        );
+    }
+    // Too large a step in the only batch of an epoch shows in the validation.
+    let run = directory.path().join("validation");
+    let one_batch = [
+        "--set",
+        "training.rmsprop.learning_rate=1e30",
+        "--set",
+        "training.batch_size=1000",
+    ];
+    fail(
+        &train_arguments(&data, &run, &one_batch),
+        &["epoch 1: the validation loss is"],
+    );
+    fail(
+        &["train", text(&data), "--resume", text(&run)],
+        &["epoch 1: the validation loss is"],
+    );
+}
+
+#[test]
+fn a_run_with_damaged_files_says_what_to_do() {
+    let (directory, data) = small_data();
+    let run = directory.path().join("run");
+    train(&data, &run, &[]);
+    let history = losses(&run);
+    let resume_arguments = [
+        "train",
+        text(&data),
+        "--resume",
+        text(&run),
+        "--set",
+        "training.epochs=6",
+    ];
+    let saved = |name: &str| fs::read(run.join(name)).expect("file");
+    let (checkpoint, model) = (
+        saved("last/checkpoint.safetensors"),
+        saved("model.safetensors"),
+    );
+
+    fs::remove_file(run.join("last/checkpoint.safetensors")).expect("remove");
+    fail(
+        &resume_arguments,
+        &["checkpoint.safetensors", "cannot be resumed", "--init-from"],
+    );
+    fs::write(run.join("last/checkpoint.safetensors"), &checkpoint[..1000]).expect("write");
+    fail(
+        &resume_arguments,
+        &["not a sound safetensors file", "--init-from"],
+    );
+    assert_eq!(losses(&run), history, "nothing was overwritten");
+    fs::write(run.join("last/checkpoint.safetensors"), &checkpoint).expect("write");
+
+    fs::write(run.join("model.safetensors"), &model[..1000]).expect("write");
+    fail(
+        &resume_arguments,
+        &["model.safetensors: not a sound safetensors file"],
+    );
+    fs::write(run.join("model.safetensors"), &model).expect("write");
+
+    let split = fs::read_to_string(run.join("split.csv")).expect("split");
+    fs::write(run.join("split.csv"), split.replace("validation", "train")).expect("write");
+    fail(
+        &resume_arguments,
+        &["split.csv: no light-cone is marked Validation"],
+    );
+    fail(
+        &[
+            "train",
+            text(&data),
+            "--resume",
+            text(&run),
+            "--set",
+            "training.epochs=0",
+        ],
+        &["training.epochs = 0"],
+    );
+
+    // Lost files that can be made again are.
+    fs::remove_file(run.join("split.csv")).expect("remove");
+    fs::remove_file(run.join("model.safetensors")).expect("remove");
+    fs::write(run.join("last/checkpoint.safetensors.99.tmp"), "half").expect("left by a crash");
+    succeed(&resume_arguments);
+    assert_eq!(
+        fs::read_to_string(run.join("split.csv")).expect("split"),
+        split
+    );
+    assert_eq!(losses(&run).len(), 7);
+    assert!(run.join("model.safetensors").is_file());
+    assert!(!run.join("last/checkpoint.safetensors.99.tmp").exists());
+}
+
+#[test]
+fn closed_streams_do_not_end_a_training() {
+    let (directory, data) = small_data();
+    let run = directory.path().join("run");
+    let arguments = train_arguments(&data, &run, &[]);
+    let loud: Vec<&str> = arguments.into_iter().filter(|a| *a != "--quiet").collect();
+    let mut child = command(&loud)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    drop((child.stdout.take(), child.stderr.take()));
+    assert!(child.wait().expect("the program ends").success());
+    assert_eq!(losses(&run).len(), 5);
 }
 
 #[test]
@@ -431,6 +552,12 @@ fn impossible_settings_are_named_before_a_run_begins() {
         &["input.clip_mk = [50, -250]"],
     );
     set("training.batch_size=1", &["batches of a single image"]);
+    set(
+        "training.checkpoint_minutes=1e300",
+        &["training.checkpoint_minutes = 1000", "at most 10^6 minutes"],
+    );
+    set("layer.0.filters=1000000000", &["layer 0", "more than 2^32"]);
+    set("input.clip_mk=[0.0, 1e-60]", &["input.clip_mk"]);
     fail(
         &train_arguments(&data, &run, &["--preset", "gillet2091"]),
         &["gillet2091", "gillet2019"],

@@ -302,6 +302,12 @@ impl MaxPool2dShape {
         self.width / self.window_width
     }
 
+    /// Cells of a window, at most 256.
+    #[must_use]
+    pub fn window_len(&self) -> usize {
+        self.window_height * self.window_width
+    }
+
     /// Values of one input image.
     #[must_use]
     pub fn input_len(&self) -> usize {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::model_argument::{self, Weights};
+use super::output::{line, note};
 use super::progress::Items;
 use super::{CommandError, Threads, table};
 use crate::atomic_file::FileError;
@@ -35,8 +36,8 @@ pub(super) struct Arguments {
     /// Which weights
     #[arg(long, value_enum, default_value = "best")]
     weights: Weights,
-    /// Where metrics.json, predictions.csv and figures go; absent: RUN for the test set, else RUN/<PART>
-    /// or, for other data, RUN/<DATA>
+    /// Where metrics.json, predictions.csv and figures go; absent: RUN for the test set, else
+    /// RUN/evaluation-<PART> or, for other data, RUN/evaluation-<DATA>
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -143,9 +144,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     )?;
     recovery::write(&out, &physical, parameters)?;
     write_metrics(&out.metrics(), &metrics)?;
-    print(&metrics);
+    print(&metrics)?;
     if !arguments.quiet {
-        eprintln!("stored in {}", directory.display());
+        note(format_args!("stored in {}", directory.display()));
     }
     Ok(())
 }
@@ -196,13 +197,14 @@ fn output_directory(
     }
     if !own_data {
         let data = std::path::absolute(&arguments.data).unwrap_or_else(|_| arguments.data.clone());
-        return run
-            .path()
-            .join(data.file_name().unwrap_or("other-data".as_ref()));
+        let name = data
+            .file_name()
+            .map_or("data".into(), |name| name.to_string_lossy());
+        return run.path().join(format!("evaluation-{name}"));
     }
     match part {
         PartArgument::Test => run.path().to_path_buf(),
-        other => run.path().join(other.name()),
+        other => run.path().join(format!("evaluation-{}", other.name())),
     }
 }
 
@@ -215,15 +217,15 @@ fn warn_about_ranges(description: &ModelDescription, dataset: &Dataset) {
             .filter(|l| !(parameter.min..=parameter.max).contains(&l.parameters[index]))
             .count();
         if outside > 0 {
-            eprintln!(
+            note(format_args!(
                 "warning: {outside} light-cones have `{}` outside [{}, {}], the range that the model was trained on",
                 parameter.name, parameter.min, parameter.max
-            );
+            ));
         }
     }
 }
 
-fn print(metrics: &Metrics) {
+fn print(metrics: &Metrics) -> Result<(), CommandError> {
     let header = [
         "parameter",
         "R2",
@@ -264,12 +266,14 @@ fn print(metrics: &Metrics) {
             unit.clone(),
         ]);
     }
-    print!("{}", table::format(&rows));
-    println!(
+    let table = table::format(&rows);
+    line(table.trim_end())?;
+    line(format_args!(
         "{} images of {} light-cones ({}), epoch {}, loss {:.6}",
         metrics.images, metrics.light_cones, metrics.part, metrics.epoch, metrics.loss
-    );
+    ))?;
     if metrics.light_cones < 30 {
-        println!("so few light-cones that the scores say little");
+        line("so few light-cones that the scores say little")?;
     }
+    Ok(())
 }

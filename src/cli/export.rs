@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::CommandError;
 use super::model_argument::{self, Weights};
+use super::output::line;
 use crate::model::exchange::{keras, onnx};
 use crate::model::model_file;
 
@@ -82,8 +83,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             "safetensors, a state_dict of torch.nn.Sequential"
         }
     };
-    println!("{}: {about}", out.display());
-    Ok(())
+    line(format_args!("{}: {about}", out.display()))
 }
 
 /// Whether two names lead to one existing file.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::CommandError;
 use super::model_argument::{self, Weights};
+use super::output::{line, note};
 use crate::data::manifest::Manifest;
 use crate::data::slices::{SliceConfig, Slicing};
 use crate::model::architecture::Architecture;
@@ -72,18 +73,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     )?;
     record.write(&run.record())?;
     if !arguments.quiet {
-        eprintln!("{}\n", Summary(&architecture));
-        for line in &imported.matches {
-            eprintln!("{line}");
+        note(format_args!("{}\n", Summary(&architecture)));
+        for matched in &imported.matches {
+            note(matched);
         }
-        eprintln!("{}: {}", arguments.file.display(), imported.format);
+        note(format_args!(
+            "{}: {}",
+            arguments.file.display(),
+            imported.format
+        ));
     }
-    println!(
+    line(format_args!(
         "imported {} parameters: {}",
         imported.parameters.trainable_count(),
         run.model().display()
-    );
-    Ok(())
+    ))
 }
 
 /// The model to be, from the architecture file and whatever says what its images are.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::output::line;
 use super::progress::Items;
 use super::{CommandError, Threads, table};
 use crate::data::dataset::Dataset;
@@ -30,7 +31,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             .get_or_insert_with(|| Items::new("cubes", count, arguments.quiet))
             .update(done);
     })?;
-    print_summary(&inspection.dataset);
+    print_summary(&inspection.dataset)?;
     let faults = inspection.faults;
     if faults.is_empty() {
         let depth = if arguments.deep {
@@ -38,12 +39,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         } else {
             "cells not read, --deep reads them"
         };
-        println!("sound ({depth})");
-        return Ok(());
+        return line(format_args!("sound ({depth})"));
     }
-    println!("{} faults:", faults.len());
+    line(format_args!("{} faults:", faults.len()))?;
     for fault in &faults {
-        println!("  {fault}");
+        line(format_args!("  {fault}"))?;
     }
     Err(CommandError::Unsound {
         directory: arguments.data.clone(),
@@ -51,12 +51,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     })
 }
 
-fn print_summary(dataset: &Dataset) {
+fn print_summary(dataset: &Dataset) -> Result<(), CommandError> {
     let manifest = dataset.manifest();
     let [nx, ny, nz] = manifest.shape;
     let cell = manifest.cell_mpc;
-    println!("{}: {}", dataset.directory().display(), manifest.source);
-    println!(
+    line(format_args!(
+        "{}: {}",
+        dataset.directory().display(),
+        manifest.source
+    ))?;
+    line(format_args!(
         "{} light-cones of {nx} x {ny} x {nz} cells of {cell} Mpc ({:.0} x {:.0} x {:.0} Mpc), z = {} to {}, {} in {}",
         dataset.light_cones().len(),
         nx as f64 * cell,
@@ -66,21 +70,21 @@ fn print_summary(dataset: &Dataset) {
         manifest.redshift_range[1],
         manifest.quantity,
         manifest.unit,
-    );
-    println!(
+    ))?;
+    line(format_args!(
         "{:.2} GB in cubes of {:.2} MB, fingerprint {}",
         dataset.light_cones().len() as f64 * manifest.cube_bytes() as f64 / 1e9,
         manifest.cube_bytes() as f64 / 1e6,
         dataset.fingerprint()
-    );
+    ))?;
     match Slicing::new(manifest, &SliceConfig::default()) {
-        Ok(slicing) => println!(
+        Ok(slicing) => line(format_args!(
             "{} images of {} x {} cells per light-cone, unless configured otherwise",
             slicing.images().len(),
             slicing.rows(),
             slicing.columns()
-        ),
-        Err(error) => println!("no default images: {error}"),
+        ))?,
+        Err(error) => line(format_args!("no default images: {error}"))?,
     }
     let header = ["parameter", "min", "max", "lowest", "highest", "unit"];
     let mut rows = vec![header.map(str::to_string).to_vec()];
@@ -101,5 +105,5 @@ fn print_summary(dataset: &Dataset) {
             parameter.unit.clone(),
         ]);
     }
-    print!("{}", table::format(&rows));
+    line(table::format(&rows).trim_end())
 }

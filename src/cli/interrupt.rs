@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::CommandError;
+use super::output::note;
 
 /// Exit code of a process that was asked to stop: 128 + SIGINT.
 pub(super) const INTERRUPTED: u8 = 130;
@@ -16,7 +17,7 @@ pub(super) fn stop_flag() -> Result<Arc<AtomicBool>, CommandError> {
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(i32::from(INTERRUPTED));
         }
-        eprintln!("\nstopping after this step and saving; once more to stop at once");
+        note("\nstopping after this step and saving; once more to stop at once");
     })
     .map_err(|error| CommandError::Usage(format!("Ctrl-C cannot be handled: {error}")))?;
     Ok(stop)

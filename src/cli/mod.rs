@@ -1,11 +1,16 @@
 //! The command line: one file a command.
 
+// These macros panic when nobody reads the stream any more; `output` does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod evaluate;
 mod export;
+mod gradcheck;
 mod import_model;
 mod info;
 mod interrupt;
 mod model_argument;
+mod output;
 mod predict;
 mod progress;
 mod table;
@@ -17,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::atomic_file::FileError;
+use crate::audit::layers::AuditError;
 use crate::data::DataError;
 use crate::data::fault::Fault;
 use crate::data::manifest::ManifestError;
@@ -30,8 +36,8 @@ use crate::model::model_file::ModelError;
 use crate::run_directory::RunDirectoryError;
 use crate::tensor_file::TensorFileError;
 use crate::training::config::ConfigError;
+use crate::training::error::TrainingError;
 use crate::training::run_record::RunRecordError;
-use crate::training::trainer::TrainingError;
 
 /// Reads the first billion years of the Universe out of 21-cm images.
 #[derive(Debug, Parser)]
@@ -55,6 +61,8 @@ enum Command {
     Export(export::Arguments),
     /// Say what a data directory holds and whether it is sound
     Info(info::Arguments),
+    /// Audit every gradient against finite differences, and every f32 kernel against f64
+    Gradcheck(gradcheck::Arguments),
 }
 
 /// Why a command failed.
@@ -91,12 +99,16 @@ enum CommandError {
     #[error(transparent)]
     File(#[from] FileError),
     #[error(transparent)]
+    Audit(#[from] AuditError),
+    #[error(transparent)]
     Figure(#[from] FigureError),
     /// Options that do not go together, or an input that no other error describes.
     #[error("{0}")]
     Usage(String),
     #[error("standard output: {0}")]
     Output(#[from] std::io::Error),
+    #[error("{failed} checks failed")]
+    AuditFailed { failed: usize },
     #[error("{}: {faults} faults", directory.display())]
     Unsound { directory: PathBuf, faults: usize },
 }
@@ -112,6 +124,7 @@ pub fn main() -> ExitCode {
         }
         Command::Export(arguments) => export::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Info(arguments) => info::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Gradcheck(arguments) => gradcheck::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match result {
         Ok(code) => code,
@@ -120,7 +133,7 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            output::note(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }

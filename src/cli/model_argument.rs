@@ -1,4 +1,4 @@
-//! A trained network given on the command line: a run directory or a model file.
+//! A trained network given on the command line: a run directory, a model file or a checkpoint.
 
 use std::path::{Path, PathBuf};
 
@@ -19,13 +19,13 @@ pub(super) enum Weights {
 /// The file of the weights and what is in it.
 pub(super) fn open(path: &Path, weights: Weights) -> Result<(PathBuf, Model), CommandError> {
     if path.is_file() {
-        return Ok((path.to_path_buf(), model_file::read(path)?));
+        return Ok((path.to_path_buf(), checkpoint::read_model(path)?));
     }
     let run = RunDirectory::open(path)?;
     match weights {
         Weights::Best if !run.model().exists() => Err(CommandError::Usage(format!(
-            "{}: no epoch is finished yet; use --weights last, or wait",
-            run.path().display()
+            "{}: missing; no epoch has finished yet, or it was removed. Use --weights last",
+            run.model().display()
         ))),
         Weights::Best => Ok((run.model(), model_file::read(&run.model())?)),
         Weights::Last if !run.checkpoint().exists() => Err(CommandError::Usage(format!(

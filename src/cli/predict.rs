@@ -108,9 +108,16 @@ fn locate(
     shape: Option<[usize; 3]>,
     description: &ModelDescription,
 ) -> Result<Located, CommandError> {
-    let bytes = std::fs::metadata(file)
-        .map_err(crate::atomic_file::FileError::at(file, "opening"))?
-        .len();
+    let metadata =
+        std::fs::metadata(file).map_err(crate::atomic_file::FileError::at(file, "opening"))?;
+    if metadata.is_dir() {
+        return Err(CommandError::Usage(format!(
+            "{}: a directory; give the cubes in it, e.g. {}/*.f32",
+            file.display(),
+            file.display()
+        )));
+    }
+    let bytes = metadata.len();
     let [rows, columns] = description.image;
     let image_bytes = 4 * (rows * columns) as u64;
     let manifest = match (shape, surrounding_manifest(file)?) {

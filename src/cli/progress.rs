@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
+use super::output::note;
 use crate::data::manifest::ParameterDescription;
 use crate::training::history::EpochRecord;
 use crate::training::observer::TrainingObserver;
@@ -54,7 +55,7 @@ pub(super) struct Items {
 }
 
 impl Items {
-    /// Nothing is shown in the first seconds on a terminal without lines, or with `quiet`.
+    /// Shows nothing with `quiet`, and lines without a terminal only if it takes longer than their interval.
     pub(super) fn new(what: &'static str, count: usize, quiet: bool) -> Self {
         let style = Style::choose(quiet);
         let template = "{msg} [{bar:30}] {pos}/{len}  {per_sec}  {eta} left";
@@ -77,12 +78,12 @@ impl Items {
         if self.style == Style::Lines && due && done > 0 {
             self.last_line = Instant::now();
             let left = remaining(self.started.elapsed(), done, self.count);
-            eprintln!(
+            note(format_args!(
                 "{} {done}/{}, {} left",
                 self.what,
                 self.count,
                 HumanDuration(left)
-            );
+            ));
         }
         if done >= self.count {
             self.bar.finish_and_clear();
@@ -158,7 +159,9 @@ impl TrainingObserver for TrainingProgress {
         if self.style == Style::Lines && self.last_line.elapsed() >= LINE_INTERVAL {
             self.last_line = Instant::now();
             let (epoch, epochs, images) = (self.epoch, self.epochs, self.images);
-            eprintln!("epoch {epoch}/{epochs}  {images_done}/{images} images  {text}");
+            note(format_args!(
+                "epoch {epoch}/{epochs}  {images_done}/{images} images  {text}"
+            ));
         }
     }
 
@@ -177,7 +180,7 @@ impl TrainingObserver for TrainingProgress {
                 format!("{name} {value}")
             })
             .collect();
-        eprintln!(
+        note(format_args!(
             "epoch {}/{}  train {:.5}  validation {:.5}{}  R2 {}  lr {:.2e}  {:.1} images/s  {} left",
             record.epoch,
             self.epochs,
@@ -188,6 +191,6 @@ impl TrainingObserver for TrainingProgress {
             record.learning_rate,
             record.images_per_second,
             HumanDuration(left),
-        );
+        ));
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use super::interrupt::{INTERRUPTED, stop_flag};
 use super::model_argument::{self, Weights};
+use super::output::{line, note, quoted};
 use super::progress::TrainingProgress;
 use super::{CommandError, Threads};
 use crate::data::dataset::Dataset;
@@ -12,6 +13,7 @@ use crate::data::slices::Slicing;
 use crate::data::split::{Part, Split};
 use crate::figures::loss_curves;
 use crate::model::architecture::Architecture;
+use crate::model::model_file::{self, ModelDescription};
 use crate::model::parameters::Parameters;
 use crate::model::summary::Summary;
 use crate::run_directory::{RunDirectory, RunLock};
@@ -80,13 +82,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let mut trainer = Trainer::new(&dataset, &slicing, &split, &config, &run, state)?;
     if !arguments.quiet {
         let [training, validation] = trainer.image_counts();
-        eprintln!("{}\n", Summary(trainer.network().architecture()));
-        eprintln!(
+        note(format_args!(
+            "{}\n",
+            Summary(trainer.network().architecture())
+        ));
+        note(format_args!(
             "{} light-cones of {}: {training} training and {validation} validation images; run {}",
             dataset.light_cones().len(),
             arguments.data.display(),
             run.path().display()
-        );
+        ));
+        let position = trainer.position();
+        if position.step > 0 {
+            note(format_args!(
+                "continuing in epoch {}, after {} steps",
+                position.epochs_done + 1,
+                position.step
+            ));
+        }
     }
     let stop = stop_flag()?;
     let parameters = &dataset.manifest().parameters;
@@ -96,7 +109,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     if !position.history.is_empty() {
         loss_curves::write(&run, &position.history)?;
     }
-    report(&arguments.data, &run, &trainer, outcome);
+    report(&arguments.data, &run, &trainer, outcome)?;
     Ok(match outcome {
         Outcome::Interrupted => ExitCode::from(INTERRUPTED),
         Outcome::Finished | Outcome::StoppedEarly => ExitCode::SUCCESS,
@@ -109,11 +122,17 @@ fn start(arguments: &Arguments, dataset: &Dataset) -> Result<Prepared, CommandEr
     let slicing = Slicing::new(dataset.manifest(), &config.slices)?;
     config.input.check()?;
     let split = Split::new(dataset.light_cones().len(), &config.split)?;
-    let (architecture, _) = trainer::build(dataset, &slicing, &config)?;
+    let (architecture, description) = trainer::build(dataset, &slicing, &config)?;
     let training_light_cones = split.light_cones(Part::Train).len();
-    trainer::check_batches(&config, training_light_cones * slicing.images().len())?;
+    let images = training_light_cones * slicing.images().len();
+    trainer::check_batches(&architecture, config.training.batch_size, images)?;
     let initial = match &arguments.init_from {
-        Some(path) => Some(initial_weights(path, dataset, &slicing, &architecture)?),
+        Some(path) => Some(initial_weights(
+            arguments,
+            path,
+            &description,
+            &architecture,
+        )?),
         None => None,
     };
     let state = Trainer::fresh_state(&architecture, &config, initial);
@@ -125,6 +144,8 @@ fn start(arguments: &Arguments, dataset: &Dataset) -> Result<Prepared, CommandEr
     });
     let (run, lock) = RunDirectory::create(&path)?;
     split.write(&run.split(), dataset)?;
+    // So that a resume never has to begin again, from initial weights that may be gone by then.
+    state.write(&run.checkpoint(), &description, &architecture)?;
     RunRecord::new(dataset, config.clone(), arguments.init_from.clone()).write(&run.record())?;
     Ok(Prepared {
         run,
@@ -141,10 +162,10 @@ fn configure(arguments: &Arguments, dataset: &Dataset) -> Result<Config, Command
     if preset.is_none() && arguments.config.is_none() {
         preset = dataset.manifest().suggested_preset.as_deref();
         if let Some(name) = preset.filter(|_| !arguments.quiet) {
-            eprintln!(
+            note(format_args!(
                 "preset {name}, as {} suggests; the paper's is --preset {DEFAULT_PRESET}",
                 dataset.directory().display()
-            );
+            ));
         }
     }
     Ok(Config::load(&ConfigSources {
@@ -157,18 +178,25 @@ fn configure(arguments: &Arguments, dataset: &Dataset) -> Result<Config, Command
 
 /// Weights of another model, if it is the same network for the same kind of data.
 fn initial_weights(
+    arguments: &Arguments,
     path: &Path,
-    dataset: &Dataset,
-    slicing: &Slicing,
+    description: &ModelDescription,
     architecture: &Architecture,
 ) -> Result<Parameters<f32>, CommandError> {
-    let weights = if path.is_file() || path.join("model.safetensors").exists() {
+    let has_best = path.join("model.safetensors").exists();
+    let weights = if has_best {
         Weights::Best
     } else {
         Weights::Last
     };
     let (file, model) = model_argument::open(path, weights)?;
-    model.description.check_data(dataset.manifest(), slicing)?;
+    model.description.check_same_scaling(description)?;
+    if model.description.parameters != description.parameters && !arguments.quiet {
+        note(format_args!(
+            "warning: {} was trained for other parameters or ranges; its outputs start from there",
+            file.display()
+        ));
+    }
     let shapes = |parameters: &Parameters<f32>| -> Vec<(String, Vec<usize>)> {
         let tensors = parameters.tensors();
         tensors.map(|t| (t.name.clone(), t.shape.clone())).collect()
@@ -199,35 +227,32 @@ fn resume(arguments: &Arguments, path: &Path, dataset: &Dataset) -> Result<Prepa
     let lock = run.lock()?;
     let mut record = RunRecord::read(&run.record())?;
     record.check_data(path, dataset)?;
-    for argument in &arguments.overrides {
-        let epochs = argument
-            .strip_prefix("training.epochs=")
-            .and_then(|value| value.trim().parse().ok())
-            .ok_or_else(|| {
-                CommandError::Usage(format!(
-                    "--set {argument}: a resumed run keeps its settings, only training.epochs=N may change; \
-                     for others start a new run with --init-from {}",
-                    path.display()
-                ))
-            })?;
+    if let Some(epochs) = new_epochs(arguments, path)? {
         record.config.training.epochs = epochs;
+        record.config.check()?;
         record.write(&run.record())?;
     }
     let config = record.config;
-    let split = Split::read(&run.split(), dataset)?;
+    let split = read_split(&run, dataset, &config)?;
     let slicing = Slicing::new(dataset.manifest(), &config.slices)?;
     let (architecture, _) = trainer::build(dataset, &slicing, &config)?;
-    // A run killed before its first checkpoint starts again; weights of --init-from may be gone by
-    // then, which is an error and not a reason to start from others.
-    let state = if run.checkpoint().exists() {
-        Checkpoint::read(&run.checkpoint(), &architecture)?
-    } else {
-        let initial = match &record.init_from {
-            Some(path) => Some(initial_weights(path, dataset, &slicing, &architecture)?),
-            None => None,
-        };
-        Trainer::fresh_state(&architecture, &config, initial)
-    };
+    let mut state = Checkpoint::read(&run.checkpoint(), &architecture).map_err(|error| {
+        CommandError::Usage(format!(
+            "{error}\n{} cannot be resumed; start a new run, from its best weights if there are any, with --init-from",
+            path.display()
+        ))
+    })?;
+    let position = &mut state.position;
+    if position.best.is_some() && !run.model().exists() {
+        note(format_args!(
+            "warning: {} is missing; the best weights will be chosen among the epochs to come",
+            run.model().display()
+        ));
+        position.best = None;
+    } else if run.model().exists() {
+        // Found out now and not at the end of the next epoch.
+        model_file::read_description(&run.model())?;
+    }
     Ok(Prepared {
         run,
         config,
@@ -237,33 +262,81 @@ fn resume(arguments: &Arguments, path: &Path, dataset: &Dataset) -> Result<Prepa
     })
 }
 
+/// The one setting that a resumed run may change.
+fn new_epochs(arguments: &Arguments, run: &Path) -> Result<Option<u64>, CommandError> {
+    let mut epochs = None;
+    for argument in &arguments.overrides {
+        let value = argument
+            .split_once('=')
+            .filter(|(key, _)| key.trim() == "training.epochs")
+            .and_then(|(_, value)| value.trim().parse().ok());
+        if value.is_none() {
+            return Err(CommandError::Usage(format!(
+                "--set {argument}: a resumed run keeps its settings, only training.epochs=N may change; \
+                 for others start a new run with --init-from {}",
+                quoted(run)
+            )));
+        }
+        epochs = value;
+    }
+    Ok(epochs)
+}
+
+/// The division of the light-cones, as stored; one that was lost is made again.
+fn read_split(
+    run: &RunDirectory,
+    dataset: &Dataset,
+    config: &Config,
+) -> Result<Split, CommandError> {
+    let path = run.split();
+    if !path.exists() {
+        let split = Split::new(dataset.light_cones().len(), &config.split)?;
+        split.write(&path, dataset)?;
+        return Ok(split);
+    }
+    let split = Split::read(&path, dataset)?;
+    for part in [Part::Train, Part::Validation] {
+        if split.light_cones(part).is_empty() {
+            return Err(CommandError::Usage(format!(
+                "{}: no light-cone is marked {part:?}; remove the file to have it made again",
+                path.display()
+            )));
+        }
+    }
+    Ok(split)
+}
+
 /// The result, on stdout, and what to do next.
-fn report(data: &Path, run: &RunDirectory, trainer: &Trainer<'_>, outcome: Outcome) {
+fn report(
+    data: &Path,
+    run: &RunDirectory,
+    trainer: &Trainer<'_>,
+    outcome: Outcome,
+) -> Result<(), CommandError> {
     let position = trainer.position();
-    let run = run.path().display();
-    let data = data.display();
+    let (data, run_argument) = (quoted(data), quoted(run.path()));
     let done = position.epochs_done;
     match outcome {
-        Outcome::Finished => println!("finished {done} epochs"),
-        Outcome::StoppedEarly => println!("stopped early after {done} epochs"),
+        Outcome::Finished => line(format_args!("finished {done} epochs"))?,
+        Outcome::StoppedEarly => line(format_args!("stopped early after {done} epochs"))?,
         Outcome::Interrupted => {
-            println!(
+            return line(format_args!(
                 "interrupted and saved in epoch {}, after {} images; continue with\n  \
-                 dawn21 train {data} --resume {run}",
+                 dawn21 train {data} --resume {run_argument}",
                 done + 1,
                 position.images_done,
-            );
-            return;
+            ));
         }
     }
     if let Some(best) = position.best {
         let record = position.history.iter().find(|r| r.epoch == best.epoch);
-        println!(
-            "best validation loss {:.6} (training {:.6}) in epoch {}: {run}/model.safetensors",
+        line(format_args!(
+            "best validation loss {:.6} (training {:.6}) in epoch {}: {}",
             best.validation_loss,
             record.map_or(f64::NAN, |record| record.train_loss),
             best.epoch,
-        );
+            run.model().display()
+        ))?;
     }
-    println!("next: dawn21 evaluate {run} {data}");
+    line(format_args!("next: dawn21 evaluate {run_argument} {data}"))
 }

@@ -60,9 +60,11 @@ impl Cube {
             unsafe_code,
             reason = "a memory map is a view of a file that others could change"
         )]
-        // SAFETY: the map is read-only and private to this process. Cubes are written once, through a
-        // rename (`atomic_file`), so a file does not change under a map; should another program
-        // truncate it all the same, the kernel raises SIGBUS rather than handing out wrong memory.
+        // SAFETY: the map is read-only, and this program never writes to a cube that exists: its own are
+        // written under another name and renamed (`atomic_file`). A map lives no longer than the reading
+        // of one image. Should another program overwrite a cube in that time, cells may be old or new
+        // ones, every bit pattern being an f32; should it truncate the file, the operating system ends
+        // the process (SIGBUS) rather than handing out wrong memory.
         let map = unsafe { Mmap::map(&file) }.map_err(FileError::at(path, "memory-mapping"))?;
         #[cfg(unix)]
         // Only the planes of the slices are read: read-ahead around each row would fetch the rest of

@@ -1,5 +1,6 @@
 //! A data directory that was opened and found sound.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -56,9 +57,13 @@ impl Dataset {
     fn check_cube_size(&self, id: &str) -> Option<Fault> {
         let path = self.cube_path(id);
         match std::fs::metadata(&path) {
-            Err(_) => Some(Fault::MissingCube {
+            Err(error) if error.kind() == ErrorKind::NotFound => Some(Fault::MissingCube {
                 path,
                 id: id.to_string(),
+            }),
+            Err(error) => Some(Fault::UnreadableCube {
+                path,
+                reason: error.to_string(),
             }),
             Ok(metadata) if metadata.len() != self.manifest.cube_bytes() => Some(Fault::CubeSize {
                 path,

@@ -14,6 +14,14 @@ pub enum Fault {
         /// Id of the light-cone.
         id: String,
     },
+    /// A cube that the operating system does not let us see.
+    #[error("{}: {reason}", path.display())]
+    UnreadableCube {
+        /// The cube.
+        path: PathBuf,
+        /// Reason given by the operating system.
+        reason: String,
+    },
     /// A cube that the table does not name.
     #[error("{}: not named in parameters.csv; add its line or remove the cube", path.display())]
     ExtraCube {

@@ -46,7 +46,7 @@ pub struct Manifest {
     /// Cosmology of the simulation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cosmology: Option<Cosmology>,
-    /// How dawn21 simulated the cubes, when it did: compared by `train` so that physics never mix.
+    /// How the cubes were simulated, in the words of the simulator: one data directory, one physics.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulation: Option<toml::Table>,
 }

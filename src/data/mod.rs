@@ -62,7 +62,9 @@ pub enum DataError {
         detail: String,
     },
     /// A scaling has an empty or non-finite range.
-    #[error("{field} = [{low}, {high}]: expected two finite numbers in increasing order")]
+    #[error(
+        "{field} = [{low}, {high}]: expected two finite numbers in increasing order, apart in single precision"
+    )]
     Range {
         /// Configuration field.
         field: &'static str,

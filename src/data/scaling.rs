@@ -26,7 +26,9 @@ impl InputScaling {
     /// [`DataError::Range`] when the range is empty or not finite.
     pub fn check(&self) -> Result<(), DataError> {
         let [low, high] = self.clip_mk;
-        if low.is_finite() && high.is_finite() && low < high {
+        // Cells are scaled in f32.
+        let [low_cell, high_cell] = [low as f32, high as f32];
+        if (1.0 / (high_cell - low_cell)).is_finite() && low_cell < high_cell {
             Ok(())
         } else {
             Err(DataError::Range {

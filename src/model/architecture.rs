@@ -132,6 +132,19 @@ pub enum ArchitectureError {
         expected: usize,
         /// What the network gives.
         found: String,
+        /// How many values, if they are in a row.
+        features: Option<usize>,
+    },
+    /// Parameters and maps of one image together are beyond any memory.
+    #[error(
+        "layer {index}: parameters and maps of one image up to here are {values} values, more than 2^32; use fewer \
+         filters or units, or pool before"
+    )]
+    TooLarge {
+        /// Position in the list, from 0.
+        index: usize,
+        /// Number of values so far.
+        values: u128,
     },
     /// The image has no cells.
     #[error("an image of {rows} x {columns} cells has no place for a network")]
@@ -204,6 +217,7 @@ impl Architecture {
             return Err(ArchitectureError::EmptyImage { rows, columns });
         }
         let mut shape = DataShape::Image([1, rows, columns]);
+        let mut values = 0_u128;
         let mut resolved = Vec::with_capacity(specs.len());
         let mut layers = Vec::with_capacity(specs.len());
         for (index, spec) in specs.iter().enumerate() {
@@ -220,17 +234,22 @@ impl Architecture {
                     input: shape.to_string(),
                     detail,
                 })?;
+            values += layer_values(&layer) + output.len() as u128;
+            if values > MAX_VALUES {
+                return Err(ArchitectureError::TooLarge { index, values });
+            }
             layers.push(layer);
             shape = output;
         }
         if shape != DataShape::Features(outputs) {
-            let found = match shape {
-                DataShape::Image(_) => format!("an image of {shape} cells"),
-                DataShape::Features(n) => format!("{n} values"),
+            let (found, features) = match shape {
+                DataShape::Image(_) => (format!("an image of {shape} cells"), None),
+                DataShape::Features(n) => (format!("{n} values"), Some(n)),
             };
             return Err(ArchitectureError::Outputs {
                 expected: outputs,
                 found,
+                features,
             });
         }
         Ok(Self {
@@ -278,6 +297,17 @@ impl Architecture {
             })
             .collect()
     }
+}
+
+/// Values that a network may have, parameters and maps of one image together: 16 GiB.
+const MAX_VALUES: u128 = 1 << 32;
+
+/// Number of values that a layer owns.
+fn layer_values(layer: &Layer) -> u128 {
+    let tensors = layer.trainable().into_iter();
+    tensors
+        .map(|tensor| tensor.shape.iter().map(|&n| n as u128).product::<u128>())
+        .sum()
 }
 
 fn spec_kind(specs: &[LayerSpec], index: usize) -> &'static str {

@@ -83,7 +83,7 @@ pub enum ModelError {
     #[error(transparent)]
     Field(#[from] ManifestError),
     /// Data that the model was not trained for.
-    #[error("the data do not fit the model:\n{}", differences.join("\n"))]
+    #[error("this does not fit the model:\n{}", differences.join("\n"))]
     Mismatch {
         /// One line for every field that differs.
         differences: Vec<String>,
@@ -166,6 +166,36 @@ impl ModelDescription {
     /// [`ModelError::Mismatch`] lists every difference.
     pub fn check_geometry(&self, manifest: &Manifest, slicing: &Slicing) -> Result<(), ModelError> {
         mismatch(self.geometry_differences(manifest, slicing))
+    }
+
+    /// Checks that weights of this model mean the same for another one: that both see the same quantity,
+    /// scaled alike, in cells of the same size. Image sizes are compared through the tensors.
+    ///
+    /// # Errors
+    /// [`ModelError::Mismatch`] lists every difference.
+    pub fn check_same_scaling(&self, other: &Self) -> Result<(), ModelError> {
+        let mut differences = Vec::new();
+        let mut compare = |field: &str, a: String, b: String, same: bool| {
+            if !same {
+                differences.push(format!(
+                    "  {field}: these weights had {a}, this run has {b}"
+                ));
+            }
+        };
+        let clip = |d: &Self| format!("{:?}", d.input.clip_mk);
+        compare(
+            "input.clip_mk",
+            clip(self),
+            clip(other),
+            self.input == other.input,
+        );
+        let cell = |d: &Self| d.cell_mpc.to_string();
+        let same_cell = close(self.cell_mpc, other.cell_mpc);
+        compare("cell_mpc", cell(self), cell(other), same_cell);
+        let quantity = |d: &Self| format!("{} in {}", d.quantity, d.unit);
+        let same_quantity = quantity(self) == quantity(other);
+        compare("quantity", quantity(self), quantity(other), same_quantity);
+        mismatch(differences)
     }
 
     fn geometry_differences(&self, manifest: &Manifest, slicing: &Slicing) -> Vec<String> {

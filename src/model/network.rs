@@ -1,70 +1,40 @@
 //! Forward and backward pass of a network.
 //!
-//! The layer list is compiled into stages. Convolution, ReLU and max-pooling in a row become one stage
-//! that keeps only the pooled map and one byte per window: the full map of Table 1's first layer would
-//! need 6.4 MB an image. `max(relu(x)) = relu(max(x))`, so the ReLU is applied after pooling, and its
-//! mask is the sign of the pooled value. All other layers are stages of their own.
+//! The layers are compiled into stages (`stages.rs`); a stage reads one buffer of the
+//! [activations](super::activations) and writes the next, or works in place.
 
 use dawn21_kernels::batch_norm::{self, Affine, BatchNormGradients, BatchStatistics};
 use dawn21_kernels::conv2d::{self, Conv2dGradients};
 use dawn21_kernels::dense::{self, DenseGradients};
 use dawn21_kernels::dropout::{self, MaskKey};
-use dawn21_kernels::{
-    BatchNormShape, Conv2dShape, DenseShape, Float, MaxPool2dShape, ShapeError, max_pool2d, relu,
-};
-use rayon::prelude::*;
+use dawn21_kernels::{Float, ShapeError, max_pool2d, relu};
 
 use super::activations::{Activations, Mode};
 use super::architecture::Architecture;
-use super::layer::Layer;
+use super::conv_relu_pool;
 use super::parameters::{Parameters, Tensor};
-
-/// What a stage computes. Numbers are positions in [`Parameters::trainable`] and `buffers`.
-#[derive(Debug, Clone, Copy)]
-enum Operation {
-    ConvReluPool {
-        conv: Conv2dShape,
-        pool: MaxPool2dShape,
-        weight: usize,
-    },
-    Conv2d {
-        shape: Conv2dShape,
-        weight: usize,
-    },
-    MaxPool2d(MaxPool2dShape),
-    Relu,
-    Dropout {
-        rate: f64,
-        layer: u64,
-    },
-    Dense {
-        shape: DenseShape,
-        weight: usize,
-    },
-    BatchNorm {
-        shape: BatchNormShape,
-        momentum: f64,
-        epsilon: f64,
-        weight: usize,
-        running_mean: usize,
-    },
-}
-
-/// An operation and the buffers between which it works; the same buffer means in place.
-#[derive(Debug, Clone, Copy)]
-struct Stage {
-    operation: Operation,
-    input: usize,
-    output: usize,
-}
+use super::stages::{self, Operation, Stage};
 
 /// A network ready to run, without its parameters.
 #[derive(Debug, Clone)]
 pub struct Network {
     architecture: Architecture,
-    stages: Vec<Stage>,
+    pub(super) stages: Vec<Stage>,
     /// Values per image of every buffer.
     buffer_lens: Vec<usize>,
+    /// A fault put into the backward pass, to see the audit find it.
+    #[cfg(test)]
+    pub(crate) sabotage: Option<Sabotage>,
+}
+
+/// Faults that a backward kernel could have.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Sabotage {
+    /// A trainable tensor's gradient is multiplied by this: -1 is a wrong sign, 0.5 a missing factor.
+    Factor { tensor: usize, factor: f64 },
+    /// Gradients of pooled maps go to the cell after the maximum.
+    ArgmaxOffByOne,
 }
 
 impl Network {
@@ -82,43 +52,13 @@ impl Network {
     }
 
     fn compile(architecture: Architecture, fuse: bool) -> Self {
-        let [rows, columns] = architecture.image();
-        let mut buffer_lens = vec![rows * columns];
-        let mut stages = Vec::new();
-        let (mut weight, mut buffer) = (0, 0);
-        let shapes = architecture.output_shapes();
-        let layers = architecture.layers();
-        let mut index = 0;
-        while index < layers.len() {
-            let (operation, used) = match layers[index..] {
-                [Layer::Conv2d(conv), Layer::Relu, Layer::MaxPool2d(pool), ..] if fuse => {
-                    (Some(Operation::ConvReluPool { conv, pool, weight }), 3)
-                }
-                [ref layer, ..] => (single(layer, index, weight, buffer), 1),
-                [] => (None, 1),
-            };
-            if let Some(operation) = operation {
-                let input = buffer_lens.len() - 1;
-                let in_place = matches!(operation, Operation::Relu | Operation::Dropout { .. });
-                if !in_place {
-                    buffer_lens.push(shapes[index + used - 1].len());
-                }
-                stages.push(Stage {
-                    operation,
-                    input,
-                    output: buffer_lens.len() - 1,
-                });
-            }
-            for layer in &layers[index..index + used] {
-                weight += layer.trainable().len();
-                buffer += layer.buffers().len();
-            }
-            index += used;
-        }
+        let (stages, buffer_lens) = stages::compile(&architecture, fuse);
         Self {
             architecture,
             stages,
             buffer_lens,
+            #[cfg(test)]
+            sabotage: None,
         }
     }
 
@@ -207,7 +147,7 @@ impl Network {
                 let argmax = &mut activations.argmax[index];
                 argmax.resize(y.len(), 0);
                 let [weight, bias] = pair(&parameters.trainable, weight)?;
-                conv_relu_pool_forward(&conv, &pool, x, weight, bias, y, argmax)
+                conv_relu_pool::forward(&conv, &pool, x, weight, bias, y, argmax)
             }
             Operation::Conv2d { shape, weight } => {
                 let [weight, bias] = pair(&parameters.trainable, weight)?;
@@ -274,12 +214,36 @@ impl Network {
         gradients: &mut Parameters<T>,
         input_gradient: bool,
     ) -> Result<(), ShapeError> {
+        #[cfg(test)]
+        if let Some(Sabotage::ArgmaxOffByOne) = self.sabotage {
+            self.shift_argmax(activations);
+        }
         for index in (0..self.stages.len()).rev() {
             // The first stages need the gradient of the input only on request.
             let wanted = input_gradient || self.stages[index].input > 0;
             self.backward_stage(index, parameters, activations, gradients, wanted)?;
         }
+        #[cfg(test)]
+        if let Some(Sabotage::Factor { tensor, factor }) = self.sabotage {
+            for value in &mut gradients.trainable[tensor].values {
+                *value = *value * T::from_f64(factor);
+            }
+        }
         Ok(())
+    }
+
+    #[cfg(test)]
+    fn shift_argmax<T>(&self, activations: &mut Activations<T>) {
+        for (stage, argmax) in self.stages.iter().zip(&mut activations.argmax) {
+            if let Operation::ConvReluPool { pool, .. } | Operation::MaxPool2d(pool) =
+                stage.operation
+            {
+                let cells = pool.window_len() as u8;
+                argmax
+                    .iter_mut()
+                    .for_each(|position| *position = (*position + 1) % cells);
+            }
+        }
     }
 
     fn backward_stage<T: Float>(
@@ -320,7 +284,7 @@ impl Network {
                 };
                 let weight = &parameters.trainable[weight].values;
                 let argmax = &activations.argmax[index];
-                conv_pool_backward(&conv, &pool, x, weight, dy, argmax, gradients)?;
+                conv_relu_pool::backward(&conv, &pool, x, weight, dy, argmax, gradients)?;
             }
             Operation::Conv2d { shape, weight } => {
                 let [dweight, dbias] = pair_mut(&mut gradients.trainable, weight)?;
@@ -418,32 +382,6 @@ impl Network {
     }
 }
 
-/// The operation of one layer alone; flattening is none.
-fn single(layer: &Layer, index: usize, weight: usize, buffer: usize) -> Option<Operation> {
-    Some(match *layer {
-        Layer::Conv2d(shape) => Operation::Conv2d { shape, weight },
-        Layer::Relu => Operation::Relu,
-        Layer::MaxPool2d(shape) => Operation::MaxPool2d(shape),
-        Layer::Flatten => return None,
-        Layer::Dropout { rate } => Operation::Dropout {
-            rate,
-            layer: index as u64,
-        },
-        Layer::Dense(shape) => Operation::Dense { shape, weight },
-        Layer::BatchNorm {
-            shape,
-            momentum,
-            epsilon,
-        } => Operation::BatchNorm {
-            shape,
-            momentum,
-            epsilon,
-            weight,
-            running_mean: buffer,
-        },
-    })
-}
-
 fn missing_tensor(index: usize) -> ShapeError {
     ShapeError::Dimension {
         operation: "network",
@@ -464,60 +402,4 @@ fn pair_mut<T>(tensors: &mut [Tensor<T>], first: usize) -> Result<[&mut [T]; 2],
         Some([a, b]) => Ok([&mut a.values, &mut b.values]),
         _ => Err(missing_tensor(first)),
     }
-}
-
-/// Convolution, max-pooling and ReLU, image by image: the full map lives in per-thread scratch.
-fn conv_relu_pool_forward<T: Float>(
-    conv: &Conv2dShape,
-    pool: &MaxPool2dShape,
-    x: &[T],
-    weight: &[T],
-    bias: &[T],
-    y: &mut [T],
-    argmax: &mut [u8],
-) -> Result<(), ShapeError> {
-    y.par_chunks_exact_mut(pool.output_len())
-        .zip(argmax.par_chunks_exact_mut(pool.output_len()))
-        .zip(x.par_chunks_exact(conv.input_len()))
-        .try_for_each_init(
-            || {
-                let map = vec![T::ZERO; conv.output_len()];
-                (map, vec![T::ZERO; conv2d::scratch_len::<T>(conv)])
-            },
-            |(map, scratch), ((y, argmax), x)| {
-                conv2d::forward_image(conv, x, weight, bias, map, scratch)?;
-                max_pool2d::forward_image(pool, map, y, argmax)?;
-                relu::forward_chunk(y);
-                Ok(())
-            },
-        )
-}
-
-/// Backward pass of convolution and max-pooling, image by image; `dy` is the gradient of the pooled
-/// map before its ReLU.
-fn conv_pool_backward<T: Float>(
-    conv: &Conv2dShape,
-    pool: &MaxPool2dShape,
-    x: &[T],
-    weight: &[T],
-    dy: &[T],
-    argmax: &[u8],
-    gradients: Conv2dGradients<'_, T>,
-) -> Result<(), ShapeError> {
-    let pooled = pool.output_len();
-    conv2d::backward_by_chunks(
-        conv,
-        dy.len() / pooled,
-        gradients,
-        || {
-            let dmap = vec![T::ZERO; conv.output_len()];
-            (dmap, vec![T::ZERO; conv2d::scratch_len::<T>(conv)])
-        },
-        |image, gradients, (dmap, scratch)| {
-            let x = &x[image * conv.input_len()..][..conv.input_len()];
-            let window = image * pooled..(image + 1) * pooled;
-            max_pool2d::backward_image(pool, &dy[window.clone()], &argmax[window], dmap)?;
-            conv2d::backward_image(conv, x, weight, dmap, gradients, scratch)
-        },
-    )
 }

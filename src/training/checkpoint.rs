@@ -155,12 +155,16 @@ impl Checkpoint {
     }
 }
 
-/// Reads the weights of a checkpoint as a model.
+/// Reads the weights of a checkpoint or of a model file as a model.
 ///
 /// # Errors
 /// [`ModelError`] names the file and the tensor or field that is wrong.
 pub fn read_model(path: &Path) -> Result<Model, ModelError> {
     let file = TensorFile::read(path)?;
-    let metadata: Metadata = file.metadata()?;
-    model_file::from_file(path, &file, metadata.model, Some(OPTIMIZER_PREFIX))
+    match file.metadata::<Metadata>() {
+        Ok(checkpoint) => {
+            model_file::from_file(path, &file, checkpoint.model, Some(OPTIMIZER_PREFIX))
+        }
+        Err(_) => model_file::from_file(path, &file, file.metadata()?, None),
+    }
 }

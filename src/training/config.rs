@@ -201,7 +201,11 @@ impl Config {
         layers
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    /// Checks every value.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] names the field and what was expected.
+    pub fn check(&self) -> Result<(), ConfigError> {
         let training = &self.training;
         let rmsprop = &training.rmsprop;
         let plateau = &training.reduce_on_plateau;
@@ -229,9 +233,9 @@ impl Config {
             ),
             (
                 "training.checkpoint_minutes",
-                positive(training.checkpoint_minutes),
+                positive(training.checkpoint_minutes) && training.checkpoint_minutes <= 1e6,
                 training.checkpoint_minutes.to_string(),
-                "a positive time",
+                "a positive time of at most 10^6 minutes",
             ),
             (
                 "training.rmsprop.learning_rate",

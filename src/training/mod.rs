@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod config;
+pub mod error;
 pub mod history;
 pub mod observer;
 pub mod run_record;

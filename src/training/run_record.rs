@@ -201,6 +201,7 @@ impl RunRecord {
                 detail: format!("version {}, expected {VERSION}", record.version),
             });
         }
+        record.config.check()?;
         Ok(record)
     }
 

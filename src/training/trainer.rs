@@ -9,16 +9,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dawn21_kernels::ShapeError;
 use dawn21_kernels::loss::mean_squared_error;
 use dawn21_kernels::rmsprop::{self, RmsProp};
 
 use super::checkpoint::{BestEpoch, Checkpoint, Position};
 use super::config::Config;
+use super::error::TrainingError;
 use super::history::{self, EpochRecord};
 use super::observer::TrainingObserver;
-use crate::atomic_file::FileError;
-use crate::data::DataError;
 use crate::data::batches::{
     ImageIndex, ImageReader, all_images, batch_ranges, first_images, shuffled,
 };
@@ -27,89 +25,14 @@ use crate::data::scaling::TargetScaling;
 use crate::data::slices::Slicing;
 use crate::data::split::{Part, Split};
 use crate::evaluation::metrics;
-use crate::evaluation::prediction::{PredictionError, predict};
+use crate::evaluation::prediction::predict;
 use crate::model::activations::{Activations, Mode};
-use crate::model::architecture::{Architecture, ArchitectureError, LayerSpec};
-use crate::model::model_file::{self, ModelDescription, ModelError};
+use crate::model::architecture::Architecture;
+use crate::model::layer::Layer;
+use crate::model::model_file::{self, ModelDescription};
 use crate::model::network::Network;
 use crate::model::parameters::Parameters;
 use crate::run_directory::RunDirectory;
-use crate::tensor_file::TensorFileError;
-
-/// Why a training ended before its time.
-#[derive(Debug, thiserror::Error)]
-pub enum TrainingError {
-    /// The data.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The architecture does not fit the images.
-    #[error(transparent)]
-    Architecture(#[from] ArchitectureError),
-    /// A file of the run.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// A checkpoint.
-    #[error(transparent)]
-    Tensors(#[from] TensorFileError),
-    /// A model file.
-    #[error(transparent)]
-    Model(#[from] ModelError),
-    /// A kernel; a fault of the program.
-    #[error(transparent)]
-    Shape(#[from] ShapeError),
-    /// The loss overflowed.
-    #[error(
-        "epoch {epoch}, batch {batch} of {batches}: the loss is {loss}; the weights before it are kept in {kept}. \
-         Lower training.rmsprop.learning_rate (now {learning_rate}) and start again, from them with --init-from"
-    )]
-    NonFiniteLoss {
-        /// Epoch, from 1.
-        epoch: u64,
-        /// Batch, from 1.
-        batch: usize,
-        /// Batches of the epoch.
-        batches: usize,
-        /// The loss.
-        loss: f64,
-        /// Learning rate of the epoch.
-        learning_rate: f64,
-        /// Where the last good weights are.
-        kept: String,
-    },
-    /// A weight overflowed although the loss did not.
-    #[error(
-        "epoch {epoch}: tensor `{tensor}` holds values that are not finite; the last good weights are kept in {kept}. \
-         Lower training.rmsprop.learning_rate and start again, from them with --init-from"
-    )]
-    NonFiniteWeights {
-        /// Epoch, from 1.
-        epoch: u64,
-        /// Name of the tensor.
-        tensor: String,
-        /// Where the last good weights are.
-        kept: String,
-    },
-    /// Batch normalisation of single images.
-    #[error(
-        "training.batch_size = {batch_size} with {images} training images gives batches of a single image, which \
-         have no variance to normalise by; use larger batches or more images"
-    )]
-    SingleImageBatches {
-        /// Batch size asked for.
-        batch_size: usize,
-        /// Training images.
-        images: usize,
-    },
-}
-
-impl From<PredictionError> for TrainingError {
-    fn from(error: PredictionError) -> Self {
-        match error {
-            PredictionError::Data(error) => error.into(),
-            PredictionError::Shape(error) => error.into(),
-        }
-    }
-}
 
 /// How a training ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,15 +81,18 @@ pub fn build(
     Ok((architecture, description))
 }
 
-/// Checks that no batch of `images` training images would be a single one in front of a batch
-/// normalisation.
+/// Checks that no batch of `images` training images would be a single one in front of a normalisation of
+/// features, which would find no variance in it.
 ///
 /// # Errors
 /// [`TrainingError::SingleImageBatches`] otherwise.
-pub fn check_batches(config: &Config, images: usize) -> Result<(), TrainingError> {
-    let batch_size = config.training.batch_size;
-    let normalised = |layer: &LayerSpec| matches!(layer, LayerSpec::BatchNorm { .. });
-    if (batch_size == 1 || images == 1) && config.layers.iter().any(normalised) {
+pub fn check_batches(
+    architecture: &Architecture,
+    batch_size: usize,
+    images: usize,
+) -> Result<(), TrainingError> {
+    let of_features = |layer: &Layer| matches!(layer, Layer::BatchNorm { shape, .. } if shape.image_len() == shape.channels());
+    if (batch_size == 1 || images == 1) && architecture.layers().iter().any(of_features) {
         return Err(TrainingError::SingleImageBatches { batch_size, images });
     }
     Ok(())
@@ -188,7 +114,11 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, TrainingError> {
         let (architecture, description) = build(dataset, slicing, config)?;
         let training_images = all_images(&split.light_cones(Part::Train), slicing);
-        check_batches(config, training_images.len())?;
+        check_batches(
+            &architecture,
+            config.training.batch_size,
+            training_images.len(),
+        )?;
         let targets = TargetScaling::new(&description.parameters);
         let network = Network::new(architecture);
         Ok(Self {
@@ -297,7 +227,16 @@ impl<'a> Trainer<'a> {
             let range = ranges[batch].clone();
             let loss = self.forward_and_backward(&images[range.clone()])?;
             if !loss.is_finite() {
-                return Err(self.non_finite_loss(loss, batch, ranges.len()));
+                // Nothing is saved: the weights that gave this loss are no good, those of the last
+                // checkpoint were.
+                return Err(TrainingError::NonFiniteLoss {
+                    epoch: epoch + 1,
+                    batch: batch + 1,
+                    batches: ranges.len(),
+                    loss,
+                    learning_rate: self.state.position.learning_rate,
+                    kept: self.run.checkpoint().display().to_string(),
+                });
             }
             self.update_weights()?;
             let position = &mut self.state.position;
@@ -379,6 +318,14 @@ impl<'a> Trainer<'a> {
             &mut self.activations,
             |_| {},
         )?;
+        if !predictions.loss().is_finite() {
+            return Err(TrainingError::NonFiniteValidation {
+                epoch: self.state.position.epochs_done + 1,
+                loss: predictions.loss(),
+                learning_rate: self.state.position.learning_rate,
+                kept: self.run.checkpoint().display().to_string(),
+            });
+        }
         let outputs = self.network.architecture().outputs();
         let training = &self.config.training;
         let position = &mut self.state.position;
@@ -405,10 +352,9 @@ impl<'a> Trainer<'a> {
         let stopping = &training.early_stopping;
         position.stopped_early =
             stopping.after_epoch(&mut position.early_stopping, watched(stopping.monitor));
-        let best = record.validation_loss.is_finite()
-            && position
-                .best
-                .is_none_or(|best| record.validation_loss < best.validation_loss);
+        let best = position
+            .best
+            .is_none_or(|best| record.validation_loss < best.validation_loss);
         if best {
             position.best = Some(BestEpoch {
                 epoch: record.epoch,
@@ -482,22 +428,6 @@ impl<'a> Trainer<'a> {
                 tensor: tensor.to_string(),
                 kept: self.run.checkpoint().display().to_string(),
             }),
-        }
-    }
-
-    /// Saves the weights that gave a bad loss if they are sound themselves; otherwise the checkpoint
-    /// before them stays.
-    fn non_finite_loss(&mut self, loss: f64, batch: usize, batches: usize) -> TrainingError {
-        if let Err(error @ (TrainingError::File(_) | TrainingError::Tensors(_))) = self.save() {
-            return error;
-        }
-        TrainingError::NonFiniteLoss {
-            epoch: self.state.position.epochs_done + 1,
-            batch: batch + 1,
-            batches,
-            loss,
-            learning_rate: self.state.position.learning_rate,
-            kept: self.run.checkpoint().display().to_string(),
         }
     }
 }
