@@ -19,7 +19,7 @@ use crate::evaluation::results::{
 use crate::figures::recovery;
 use crate::model::model_file::ModelDescription;
 use crate::run_directory::RunDirectory;
-use crate::training::run_record::RunRecord;
+use crate::training::run_record::{RunRecord, RunRecordError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -81,14 +81,19 @@ pub(super) const BATCH_SIZE: usize = 64;
 pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     arguments.threads.apply()?;
     let run = RunDirectory::open(&arguments.run)?;
-    let record = RunRecord::read(&run.record())?;
+    let record = match RunRecord::read(&run.record()) {
+        // An imported model knows neither its training data nor a seed.
+        Err(RunRecordError::Imported { .. }) => None,
+        record => Some(record?),
+    };
+    let seed = record.as_ref().map_or(0, |record| record.config.seed);
     let (file, model) = model_argument::open(&arguments.run, arguments.weights)?;
     let description = &model.description;
     let dataset = Dataset::open(&arguments.data)?;
     let slicing = Slicing::new(dataset.manifest(), &description.slices)?;
     description.check_data(dataset.manifest(), &slicing)?;
 
-    let own_data = record.check_data(run.path(), &dataset).is_ok();
+    let own_data = record.is_some_and(|record| record.check_data(run.path(), &dataset).is_ok());
     let (part, light_cones) = choose_light_cones(arguments, &run, &dataset, own_data)?;
     if !arguments.quiet {
         warn_about_ranges(description, &dataset);
@@ -121,8 +126,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         light_cones: light_cones.len(),
         images: images.len(),
         loss: predictions.loss(),
-        bootstrap_seed: record.config.seed,
-        parameters: score(&physical, &description.parameters, record.config.seed),
+        bootstrap_seed: seed,
+        parameters: score(&physical, &description.parameters, seed),
     };
 
     let directory = output_directory(arguments, &run, part, own_data);

@@ -4,8 +4,10 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod evaluate;
+mod export;
 mod figures;
 mod gradcheck;
+mod import_model;
 mod info;
 mod interrupt;
 mod model_argument;
@@ -29,6 +31,10 @@ use crate::data::manifest::ManifestError;
 use crate::evaluation::prediction::PredictionError;
 use crate::figures::FigureError;
 use crate::figures::light_cone::LightConeFigureError;
+use crate::model::exchange::ImportError;
+use crate::model::exchange::architecture_file::ArchitectureFileError;
+use crate::model::exchange::keras::KerasWriteError;
+use crate::model::exchange::onnx::OnnxError;
 use crate::model::model_file::ModelError;
 use crate::run_directory::RunDirectoryError;
 use crate::tensor_file::TensorFileError;
@@ -54,6 +60,10 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Print the parameters that a trained network reads out of cubes or images, as csv
     Predict(predict::Arguments),
+    /// Make a run out of the weights of a PyTorch or Keras model
+    ImportModel(import_model::Arguments),
+    /// Write a trained network for PyTorch, Keras or onnxruntime
+    Export(export::Arguments),
     /// Say what a data directory holds and whether it is sound
     Info(info::Arguments),
     /// Audit every gradient against finite differences, and every f32 kernel against f64
@@ -89,6 +99,14 @@ enum CommandError {
     #[error(transparent)]
     Tensors(#[from] TensorFileError),
     #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error(transparent)]
+    ArchitectureFile(#[from] ArchitectureFileError),
+    #[error(transparent)]
+    Keras(#[from] KerasWriteError),
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    #[error(transparent)]
     Run(#[from] RunDirectoryError),
     #[error(transparent)]
     Record(#[from] RunRecordError),
@@ -123,6 +141,10 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Predict(arguments) => predict::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::ImportModel(arguments) => {
+            import_model::run(&arguments).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Export(arguments) => export::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Info(arguments) => info::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Gradcheck(arguments) => gradcheck::run(&arguments).map(|()| ExitCode::SUCCESS),
     };

@@ -121,7 +121,7 @@ fn locate(
     let [rows, columns] = description.image;
     let image_bytes = 4 * (rows * columns) as u64;
     let manifest = match (shape, surrounding_manifest(file)?) {
-        (Some(shape), _) => Some(assumed_manifest(description, shape)),
+        (Some(shape), _) => Some(description.manifest(shape)),
         (None, Some(manifest)) => Some(manifest),
         (None, None) => None,
     };
@@ -134,7 +134,7 @@ fn locate(
                 file.display()
             )));
         }
-        let image = assumed_manifest(description, [rows, 1, columns]);
+        let image = description.manifest([rows, 1, columns]);
         let whole = SliceIndex {
             stored_plane: 0,
             box_plane: 0,
@@ -171,25 +171,6 @@ fn surrounding_manifest(file: &Path) -> Result<Option<Manifest>, CommandError> {
         }
     }
     Ok(None)
-}
-
-/// What the user says by `--shape`: a cube like those of the training, of this shape.
-fn assumed_manifest(description: &ModelDescription, shape: [usize; 3]) -> Manifest {
-    Manifest {
-        format: crate::data::manifest::FORMAT.to_string(),
-        version: crate::data::manifest::VERSION,
-        shape,
-        cell_mpc: description.cell_mpc,
-        y_planes: None,
-        quantity: description.quantity.clone(),
-        unit: description.unit.clone(),
-        redshift_range: description.redshift_range,
-        source: String::new(),
-        suggested_preset: None,
-        parameters: description.parameters.clone(),
-        cosmology: None,
-        simulation: None,
-    }
 }
 
 /// Parameters in physical units for every image of a file.

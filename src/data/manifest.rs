@@ -181,7 +181,11 @@ impl Manifest {
         }
     }
 
-    fn check(&self, path: &str) -> Result<(), ManifestError> {
+    /// Checks every field; `path` is named in errors.
+    ///
+    /// # Errors
+    /// [`ManifestError::Field`] names the first field that makes no sense.
+    pub fn check(&self, path: &str) -> Result<(), ManifestError> {
         let field = |field: &str, expected: &str, found: String| ManifestError::Field {
             path: path.to_string(),
             field: field.to_string(),

@@ -84,7 +84,9 @@ impl Default for WindowSize {
 }
 
 impl WindowSize {
-    fn cells(self) -> [usize; 2] {
+    /// `[rows, columns]`.
+    #[must_use]
+    pub fn cells(self) -> [usize; 2] {
         match self {
             Self::Square(n) => [n, n],
             Self::Rectangle(size) => size,

@@ -4,6 +4,7 @@ pub mod activations;
 pub mod architecture;
 mod conv_relu_pool;
 mod decisions;
+pub mod exchange;
 pub mod layer;
 pub mod model_file;
 pub mod network;

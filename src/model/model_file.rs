@@ -10,7 +10,7 @@ use super::architecture::{Architecture, ArchitectureError, LayerSpec};
 use super::layer::Layer;
 use super::network::Network;
 use super::parameters::Parameters;
-use crate::data::manifest::{Manifest, ParameterDescription};
+use crate::data::manifest::{self, Manifest, ManifestError, ParameterDescription};
 use crate::data::scaling::InputScaling;
 use crate::data::slices::{SliceConfig, Slicing};
 use crate::tensor_file::{self, TensorData, TensorFile, TensorFileError};
@@ -79,6 +79,9 @@ pub enum ModelError {
         /// What is there.
         found: String,
     },
+    /// A field of the description has a value that makes no sense.
+    #[error(transparent)]
+    Field(#[from] ManifestError),
     /// Data that the model was not trained for.
     #[error("this does not fit the model:\n{}", differences.join("\n"))]
     Mismatch {
@@ -111,6 +114,26 @@ impl ModelDescription {
             epoch: 0,
             step: 0,
             validation_loss: None,
+        }
+    }
+
+    /// The manifest of cubes of `shape` that hold what this model was trained on.
+    #[must_use]
+    pub fn manifest(&self, shape: [usize; 3]) -> Manifest {
+        Manifest {
+            format: manifest::FORMAT.to_string(),
+            version: manifest::VERSION,
+            shape,
+            cell_mpc: self.cell_mpc,
+            y_planes: None,
+            quantity: self.quantity.clone(),
+            unit: self.unit.clone(),
+            redshift_range: self.redshift_range,
+            source: String::new(),
+            suggested_preset: None,
+            parameters: self.parameters.clone(),
+            cosmology: None,
+            simulation: None,
         }
     }
 
@@ -289,11 +312,13 @@ pub fn write(
 /// [`ModelError`] names the file and the field that is wrong.
 pub fn read_description(path: &Path) -> Result<ModelDescription, ModelError> {
     let description = TensorFile::read(path)?.metadata()?;
-    check_version(path, &description)?;
+    check_description(path, &description)?;
     Ok(description)
 }
 
-fn check_version(path: &Path, description: &ModelDescription) -> Result<(), ModelError> {
+/// Checks what a damaged or hostile file could make of a description; the layers are checked when the
+/// network is built.
+fn check_description(path: &Path, description: &ModelDescription) -> Result<(), ModelError> {
     let version = description.version.to_string();
     for (field, found, expected) in [
         ("format", description.format.clone(), FORMAT.to_string()),
@@ -308,7 +333,17 @@ fn check_version(path: &Path, description: &ModelDescription) -> Result<(), Mode
             });
         }
     }
-    Ok(())
+    if description.input.check().is_err() {
+        return Err(ModelError::Description {
+            path: path.display().to_string(),
+            field: "input.clip_mk",
+            expected: "two finite numbers in increasing order".to_string(),
+            found: format!("{:?}", description.input.clip_mk),
+        });
+    }
+    let [rows, columns] = description.image;
+    let name = path.display().to_string();
+    Ok(description.manifest([rows, 1, columns]).check(&name)?)
 }
 
 /// Reads a model and checks it against its own architecture.
@@ -332,7 +367,7 @@ pub fn from_file(
     description: ModelDescription,
     ignored_prefix: Option<&str>,
 ) -> Result<Model, ModelError> {
-    check_version(path, &description)?;
+    check_description(path, &description)?;
     let architecture = Architecture::resolve(
         &description.layers,
         description.image,

@@ -1,8 +1,11 @@
 //! `run.toml`: all that a run was started with.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::config::{Config, ConfigError};
 use crate::atomic_file::{FileError, write_bytes_atomically};
@@ -39,6 +42,72 @@ pub struct DataRecord {
     pub source: String,
 }
 
+/// The content of `run.toml` of a run that was not trained but imported.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRecord {
+    /// Version of this file.
+    pub version: u32,
+    /// Program and version that imported the model.
+    pub program: String,
+    /// Where the weights came from.
+    pub imported: ImportOrigin,
+}
+
+/// The file that a model was imported from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportOrigin {
+    /// The file.
+    pub file: PathBuf,
+    /// SHA-256 of its content.
+    pub sha256: String,
+    /// What kind of file it was.
+    pub format: String,
+}
+
+impl ImportRecord {
+    /// The record of weights imported from `file`.
+    ///
+    /// # Errors
+    /// [`RunRecordError::File`] when the file cannot be read.
+    pub fn new(file: &Path, format: String) -> Result<Self, RunRecordError> {
+        let mut digest = Sha256::new();
+        let mut reader = File::open(file).map_err(FileError::at(file, "opening"))?;
+        let mut buffer = [0; 1 << 16];
+        loop {
+            let count = reader
+                .read(&mut buffer)
+                .map_err(FileError::at(file, "reading"))?;
+            if count == 0 {
+                break;
+            }
+            digest.update(&buffer[..count]);
+        }
+        let digest = digest.finalize();
+        Ok(Self {
+            version: VERSION,
+            program: PROGRAM.to_string(),
+            imported: ImportOrigin {
+                file: file.to_path_buf(),
+                sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+                format,
+            },
+        })
+    }
+
+    /// Writes `run.toml` atomically.
+    ///
+    /// # Errors
+    /// [`RunRecordError`] when it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<(), RunRecordError> {
+        write_toml(self, path)
+    }
+}
+
+/// Program and version, for records.
+const PROGRAM: &str = concat!("dawn21 ", env!("CARGO_PKG_VERSION"));
+
 /// The version of `run.toml` that this program reads and writes.
 const VERSION: u32 = 1;
 
@@ -55,6 +124,18 @@ pub enum RunRecordError {
         path: PathBuf,
         /// What is wrong.
         detail: String,
+    },
+    /// The run was not trained here.
+    #[error(
+        "{}: was imported from {}, not trained here, so there is no training to continue; start a new run from its \
+         weights with --init-from {}",
+        run.display(), file.display(), run.display()
+    )]
+    Imported {
+        /// The run directory.
+        run: PathBuf,
+        /// Where its weights came from.
+        file: PathBuf,
     },
     /// Its configuration is impossible.
     #[error(transparent)]
@@ -85,7 +166,7 @@ impl RunRecord {
     pub fn new(dataset: &Dataset, config: Config, init_from: Option<PathBuf>) -> Self {
         Self {
             version: VERSION,
-            program: concat!("dawn21 ", env!("CARGO_PKG_VERSION")).to_string(),
+            program: PROGRAM.to_string(),
             data: DataRecord {
                 directory: dataset.directory().to_path_buf(),
                 fingerprint: dataset.fingerprint(),
@@ -100,9 +181,16 @@ impl RunRecord {
     /// Reads `run.toml`.
     ///
     /// # Errors
-    /// [`RunRecordError`] names the file and what is wrong with it.
+    /// [`RunRecordError`] names the file and what is wrong with it; [`RunRecordError::Imported`] when the
+    /// run has no training.
     pub fn read(path: &Path) -> Result<Self, RunRecordError> {
         let text = std::fs::read_to_string(path).map_err(FileError::at(path, "reading"))?;
+        if let Ok(ImportRecord { imported, .. }) = toml::from_str(&text) {
+            return Err(RunRecordError::Imported {
+                run: path.parent().unwrap_or(path).to_path_buf(),
+                file: imported.file,
+            });
+        }
         let record: Self = toml::from_str(&text).map_err(|error| RunRecordError::Content {
             path: path.to_path_buf(),
             detail: error.to_string(),
@@ -122,11 +210,7 @@ impl RunRecord {
     /// # Errors
     /// [`RunRecordError`] when it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), RunRecordError> {
-        let text = toml::to_string(self).map_err(|error| RunRecordError::Content {
-            path: path.to_path_buf(),
-            detail: error.to_string(),
-        })?;
-        Ok(write_bytes_atomically(path, text.as_bytes())?)
+        write_toml(self, path)
     }
 
     /// Checks that `dataset` is what the run was trained on, wherever it lies now.
@@ -146,4 +230,12 @@ impl RunRecord {
             found,
         })
     }
+}
+
+fn write_toml(record: &impl Serialize, path: &Path) -> Result<(), RunRecordError> {
+    let text = toml::to_string(record).map_err(|error| RunRecordError::Content {
+        path: path.to_path_buf(),
+        detail: error.to_string(),
+    })?;
+    Ok(write_bytes_atomically(path, text.as_bytes())?)
 }

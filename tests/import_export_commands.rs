@@ -1,0 +1,200 @@
+//! `dawn21 import-model` and `dawn21 export` as a user calls them.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{fail, small_manifest, succeed, text, train_arguments, write_small_data};
+
+/// A data directory, a run trained on it, and its layers as an architecture file.
+fn trained() -> (tempfile::TempDir, PathBuf, PathBuf, PathBuf) {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let data = directory.path().join("data");
+    let run = directory.path().join("run");
+    write_small_data(&data, &small_manifest(), 20);
+    succeed(&train_arguments(&data, &run, &[]));
+    let record = fs::read_to_string(run.join("run.toml")).expect("record");
+    let record: toml::Table = record.parse().expect("TOML");
+    // The whole configuration: what it says about training is skipped.
+    let config = toml::to_string(&record["config"]).expect("TOML");
+    let architecture = directory.path().join("architecture.toml");
+    fs::write(&architecture, config).expect("file");
+    (directory, data, run, architecture)
+}
+
+#[test]
+fn an_imported_run_predicts_evaluates_and_initializes() {
+    let (directory, data, run, architecture) = trained();
+    let path = |name: &str| directory.path().join(name);
+    let cube = data.join("cubes/003.f32");
+    let expected = succeed(&["predict", text(&run), text(&cube)]);
+    let last = succeed(&["predict", text(&run), text(&cube), "--weights", "last"]);
+    for (format, weights, file) in [
+        ("keras", "best", "a.weights.h5"),
+        ("keras", "best", "b.h5"),
+        ("safetensors", "last", "c.safetensors"),
+    ] {
+        let (out, imported) = (path(file), path(&format!("{file}-run")));
+        let export = [
+            "export",
+            text(&run),
+            "--format",
+            format,
+            "--weights",
+            weights,
+        ];
+        let arguments = [&export[..], &["--out", text(&out)]].concat();
+        assert!(succeed(&arguments).contains(file));
+        let like: [&str; 4] = ["--data", text(&data), "--architecture", text(&architecture)];
+        let like = if format == "keras" {
+            &like[..]
+        } else {
+            &["--like", text(&run)]
+        };
+        let import = ["import-model", text(&out), "--out", text(&imported)];
+        succeed(&[&import[..], like].concat());
+        let predicted = succeed(&["predict", text(&imported), text(&cube)]);
+        assert_eq!(
+            predicted,
+            if weights == "best" {
+                &*expected
+            } else {
+                &*last
+            }
+        );
+    }
+
+    let imported = path("b.h5-run");
+    let table = succeed(&["evaluate", text(&imported), text(&data)]);
+    assert!(table.contains("20 light-cones (all)"), "{table}");
+    assert!(imported.join("evaluation-data/metrics.json").is_file());
+    let next = path("next");
+    let init = ["--init-from", text(&imported)];
+    succeed(&train_arguments(&data, &next, &init));
+    assert!(next.join("model.safetensors").is_file());
+    fail(
+        &["train", text(&data), "--resume", text(&imported)],
+        &["imported from", "b.h5", "--init-from"],
+    );
+    let last = ["predict", text(&imported), text(&cube), "--weights", "last"];
+    fail(&last, &["no last weights"]);
+    fail(
+        &[
+            "import-model",
+            text(&path("b.h5")),
+            "--like",
+            text(&run),
+            "--out",
+            text(&imported),
+        ],
+        &["not empty"],
+    );
+}
+
+#[test]
+fn import_names_what_is_missing_or_given_twice() {
+    let (directory, data, run, architecture) = trained();
+    let path = |name: &str| directory.path().join(name);
+    let (weights, out) = (path("w.safetensors"), path("out"));
+    succeed(&[
+        "export",
+        text(&run),
+        "--format",
+        "safetensors",
+        "--out",
+        text(&weights),
+    ]);
+    let import = |more: &[&str], named: &[&str]| {
+        let command = ["import-model", text(&weights), "--out", text(&out)];
+        fail(&[&command[..], more].concat(), named);
+        assert!(!out.exists(), "nothing is left behind");
+    };
+    import(
+        &["--architecture", text(&architecture)],
+        &[
+            "cell_mpc",
+            "redshift_range",
+            "ranges of the parameters",
+            "--data",
+            "--like",
+            "[geometry]",
+        ],
+    );
+    let geometry = "\n[geometry]\nimage = [8, 40]\ncell_mpc = 10.0\nredshift_range = [6.0, 12.0]\n";
+    let parameters = "[[parameters]]\nname = \"level\"\nmin = 0.0\nmax = 1.0\n\
+                      [[parameters]]\nname = \"period\"\nmin = 4.0\nmax = 12.0\n";
+    let own = fs::read_to_string(&architecture).expect("file");
+    let write = |name: &str, more: &str| {
+        fs::write(path(name), format!("{own}{more}")).expect("file");
+        path(name)
+    };
+    let half = write("half.toml", geometry);
+    import(
+        &["--architecture", text(&half)],
+        &["half.toml", "[[parameters]]"],
+    );
+    let whole = write("whole.toml", &format!("{geometry}{parameters}"));
+    import(
+        &["--architecture", text(&whole), "--data", text(&data)],
+        &["whole.toml", "[geometry]", "--data"],
+    );
+    let wrong = write(
+        "wrong.toml",
+        &format!("{geometry}{parameters}").replace("12.0]", "nan]"),
+    );
+    import(
+        &["--architecture", text(&wrong)],
+        &["wrong.toml", "redshift_range"],
+    );
+    let unknown = write("unknown.toml", "\n[geometri]\n");
+    import(
+        &["--architecture", text(&unknown)],
+        &["unknown.toml", "geometri"],
+    );
+
+    let command = ["import-model", text(&weights), "--out", text(&out)];
+    succeed(&[&command[..], &["--architecture", text(&whole)]].concat());
+    let cube = data.join("cubes/000.f32");
+    let shape = ["--shape", "8,6,40"];
+    let predict = |run: &Path| {
+        let command = ["predict", text(run), text(&cube)];
+        succeed(&[&command[..], &shape].concat())
+    };
+    // The configuration file has the slices, too.
+    assert_eq!(predict(&out), predict(&run));
+}
+
+#[test]
+fn export_refuses_names_that_would_mislead() {
+    let (directory, _, run, _) = trained();
+    let model = run.join("model.safetensors");
+    let before = fs::read(&model).expect("model");
+    let export = ["export", text(&run), "--format"];
+    let itself = ["safetensors", "--out", text(&model)];
+    fail(&[&export[..], &itself].concat(), &["is the model itself"]);
+    assert!(before == fs::read(&model).expect("model"));
+    let wrong = directory.path().join("model.keras");
+    let named = ["keras", "--out", text(&wrong)];
+    fail(&[&export[..], &named].concat(), &[".weights.h5", ".h5"]);
+    for (format, name) in [
+        ("onnx", "exported.onnx"),
+        ("keras", "exported.weights.h5"),
+        ("safetensors", "exported.safetensors"),
+    ] {
+        succeed(&[&export[..], &[format]].concat());
+        assert!(run.join(name).is_file());
+    }
+    // A model file instead of a run.
+    let other = directory.path().join("other.onnx");
+    succeed(&[
+        "export",
+        text(&model),
+        "--format",
+        "onnx",
+        "--out",
+        text(&other),
+    ]);
+    let written = fs::read(run.join("exported.onnx")).expect("run's");
+    assert!(written == fs::read(other).expect("file's"));
+}
