@@ -364,3 +364,35 @@ fn full_disk_is_a_clear_error_and_leaves_no_cube() {
         0
     );
 }
+
+#[test]
+fn light_cone_figure_is_drawn_and_wrong_files_are_named() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    simulate(&plan(1), root.path()).expect("a valid plan");
+    let cube = root.path().join("cubes/00000.f32").display().to_string();
+    let prefix = root.path().join("figure").display().to_string();
+    let output = dawn21(&[
+        "figures",
+        "light-cone",
+        &cube,
+        "--plane",
+        "6",
+        "--out",
+        &prefix,
+    ]);
+    assert!(output.status.success());
+    let png = fs::read(format!("{prefix}.png")).expect("a PNG");
+    assert_eq!(png[..4], *b"\x89PNG");
+    let svg = fs::read_to_string(format!("{prefix}.svg")).expect("an SVG");
+    for text in ["redshift", "comoving distance", "T_b (mK)", "mean x_HI"] {
+        assert!(svg.contains(text), "no `{text}` in the figure");
+    }
+    let text = refused(&["figures", "light-cone", &cube, "--plane", "5"]);
+    assert!(text.contains("[0, 6]"), "{text}");
+    fs::write(&cube, b"short").expect("writing");
+    let text = refused(&["figures", "light-cone", &cube]);
+    assert!(
+        text.contains("00000.f32") && text.contains("found 5"),
+        "{text}"
+    );
+}

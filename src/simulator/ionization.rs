@@ -15,6 +15,7 @@ use super::fourier::{Fourier, Spectrum};
 use super::parameters::Simulation;
 use super::perturbation::LOWEST_CONTRAST;
 use super::power_spectrum::LinearPower;
+use super::shells::extremes;
 use super::thermal::GasMeans;
 use super::vector_math;
 
@@ -156,6 +157,14 @@ impl Ionization {
                     scratch,
                     &mut self.fraction,
                 );
+                // The collapsed fraction is a convex function of the contrast, so that its mean is at least
+                // its value at the mean contrast, 0: a bound on the fraction of the densest sphere.
+                let densest = largest(&self.fraction, fourier.execution());
+                let bound = sheth_tormen * conditional.fraction(densest / growth)
+                    / conditional.fraction(0.0);
+                if densest < CRITICAL_DENSITY_CONTRAST && self.zeta * bound < 0.99 * (1.0 - most) {
+                    continue;
+                }
                 if let (false, Some(spectrum)) = (uniform, &self.electron_spectrum) {
                     fourier.inverse(
                         spectrum,
@@ -259,6 +268,25 @@ fn poisson_chances(mean: f64) -> Vec<f64> {
             chance
         })
         .collect()
+}
+
+/// The largest value of a field.
+fn largest(field: &[f32], execution: Execution) -> f64 {
+    const CHUNK: usize = 1 << 16;
+    let pieces: Vec<_> = field.chunks(CHUNK).collect();
+    execution
+        .run(
+            pieces,
+            || (),
+            |(), chunk| {
+                vectorised(
+                    #[inline(always)]
+                    || extremes(chunk).1,
+                )
+            },
+        )
+        .into_iter()
+        .fold(f64::NEG_INFINITY, |a, b| a.max(f64::from(b)))
 }
 
 /// Turns contrasts into collapsed fractions (before normalisation); returns their mean.

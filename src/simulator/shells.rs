@@ -220,7 +220,7 @@ fn histogram(field: &[f32]) -> (Vec<(f64, f64)>, f64) {
 
 /// Smallest and largest value.
 #[inline(always)]
-fn extremes(field: &[f32]) -> (f32, f32) {
+pub(crate) fn extremes(field: &[f32]) -> (f32, f32) {
     let (mut low, mut high) = ([f32::INFINITY; 8], [f32::NEG_INFINITY; 8]);
     let (eights, rest) = field.as_chunks::<8>();
     for eight in eights {
