@@ -15,9 +15,11 @@
 //! order, so results are the same bits for any number of rayon threads.
 
 pub mod batch_norm;
+mod buffer;
 pub mod conv2d;
 pub mod dense;
 pub mod dropout;
+mod fft;
 mod float;
 pub mod gemm;
 pub mod im2col;
@@ -29,6 +31,8 @@ pub mod relu;
 pub mod rmsprop;
 pub mod rng;
 mod shape;
+pub mod simd;
+pub mod stage;
 
 pub use float::Float;
 pub use shape::{BatchNormShape, Conv2dShape, DenseShape, MaxPool2dShape, ShapeError};
