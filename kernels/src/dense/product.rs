@@ -82,9 +82,10 @@ impl<V: bytemuck::Pod> SmallProduct<'_, V> {
             }
         }
         let depth_stride = self.a.depth;
-        let a: [&[f32]; R] = std::array::from_fn(|r| {
-            &self.a.data[(row + r) * self.a.row..][..(self.depth - 1) * depth_stride + 1]
-        });
+        let mut a: [&[f32]; R] = [&[]; R];
+        for (r, a) in a.iter_mut().enumerate() {
+            *a = &self.a.data[(row + r) * self.a.row..][..(self.depth - 1) * depth_stride + 1];
+        }
         for (d, b) in self
             .b
             .chunks_exact(self.vectors)

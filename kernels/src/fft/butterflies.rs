@@ -144,8 +144,18 @@ impl Butterfly<7> for Radix<7> {
             sub(simd, x[2], x[5]),
             sub(simd, x[3], x[4]),
         ];
-        let c = COSINES_7.map(|c| simd.splat(c as f32));
-        let s = SINES_7.map(|s| simd.splat(s as f32));
+        let [c1, c2, c3] = COSINES_7;
+        let [s1, s2, s3] = SINES_7;
+        let c = [
+            simd.splat(c1 as f32),
+            simd.splat(c2 as f32),
+            simd.splat(c3 as f32),
+        ];
+        let s = [
+            simd.splat(s1 as f32),
+            simd.splat(s2 as f32),
+            simd.splat(s3 as f32),
+        ];
         let first = x[0];
         x[0] = add(simd, add(simd, first, t[0]), add(simd, t[1], t[2]));
         // Rows k of the cosines c[m k mod 7] and of the signed sines.
@@ -236,7 +246,8 @@ impl Butterfly<16> for Radix<16> {
             let y = four(simd, [x[n2], x[4 + n2], x[8 + n2], x[12 + n2]]);
             rows[n2] = y[0];
             for k1 in 1..4 {
-                let [wr, wi] = TWIDDLES[n2 * k1].map(|w| simd.splat(w as f32));
+                let [wr, wi] = TWIDDLES[n2 * k1];
+                let (wr, wi) = (simd.splat(wr as f32), simd.splat(wi as f32));
                 let [re, im] = y[k1];
                 rows[4 * k1 + n2] = if n2 == 0 {
                     y[k1]

@@ -43,8 +43,10 @@ impl Avx512 {
             }
             let mut b = a;
             for i in 0..4 {
-                let [r0, r1, r2, r3] = [a[4 * i], a[4 * i + 1], a[4 * i + 2], a[4 * i + 3]]
-                    .map(|r| _mm512_castps_pd(r));
+                let r0 = _mm512_castps_pd(a[4 * i]);
+                let r1 = _mm512_castps_pd(a[4 * i + 1]);
+                let r2 = _mm512_castps_pd(a[4 * i + 2]);
+                let r3 = _mm512_castps_pd(a[4 * i + 3]);
                 b[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(r0, r2));
                 b[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(r0, r2));
                 b[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(r1, r3));
@@ -213,11 +215,15 @@ impl Simd for Avx512 {
             .min(count);
         let whole = shortest / 16 * 16;
         for start in (0..whole).step_by(16) {
-            let block = rows.map(|row| {
-                let block = &row[start..start + 16];
-                intrinsic!(_mm512_loadu_ps(block.as_ptr()))
-            });
-            columns[start..start + 16].copy_from_slice(&self.transpose_block(block));
+            let mut block = [intrinsic!(_mm512_setzero_ps()); 16];
+            for (block, row) in block.iter_mut().zip(rows) {
+                let row = &row[start..start + 16];
+                *block = intrinsic!(_mm512_loadu_ps(row.as_ptr()));
+            }
+            let block = self.transpose_block(block);
+            for (column, block) in columns[start..start + 16].iter_mut().zip(block) {
+                *column = block;
+            }
         }
         super::transpose_from::<Self>(rows, whole, count, columns);
     }

@@ -4,7 +4,8 @@
 //! processor has the instructions. [`Level::run`] instantiates the body once per level inside a function
 //! compiled with `#[target_feature]`; everything in the body is `#[inline(always)]`, so that the
 //! intrinsics become single instructions. A closure handed to another thread or to a function that is
-//! not inlined loses those features, therefore a parallel loop dispatches *inside* each task.
+//! not inlined loses those features, therefore a parallel loop dispatches *inside* each task, and bodies
+//! have no closures (not even in `map`): whether those are inlined is up to the compiler.
 //!
 //! Maps hold 8 channels of a pixel side by side ([`UNIT`]), whatever the level: a vector of 16 lanes is
 //! two such units, a vector of 8 lanes is one. Layouts in memory thus do not depend on the level.
@@ -267,6 +268,7 @@ fn transpose_from<S: Simd>(rows: &[&[f32]; 16], first: usize, count: usize, colu
 }
 
 /// The lanes of vectors in memory as numbers.
+#[inline(always)]
 pub(crate) fn lanes_of<V: bytemuck::Pod>(vectors: &[V]) -> &[f32] {
     bytemuck::cast_slice(vectors)
 }

@@ -11,12 +11,10 @@ use std::ops::Range;
 use super::Engine;
 use super::tiling::Units;
 use crate::fft::{Complex, Sink, Source, Transform};
-use crate::simd::{Pixel, Simd, UNIT};
+use crate::simd::{Kernel, Pixel, Simd, UNIT};
 
 /// Code of a pooling window through which no gradient flows.
 pub const DEAD: u8 = u8::MAX;
-/// Position of the cells beyond a tile's useful columns: no window has it as its code.
-pub(crate) const OUTSIDE: u8 = u8::MAX - 1;
 
 /// Codes of one pooled pixel.
 pub(crate) type Codes = [u8; UNIT];
@@ -138,73 +136,76 @@ pub(crate) struct PooledGradient<'a> {
     pub(crate) codes: &'a [Codes],
 }
 
-/// Width transforms of the tiles of the gradient of the convolution's output, which is expanded from
-/// the pooled one while it is loaded: it is `values` at the position `codes` of each window, else 0.
+/// Width transforms of the tiles of the gradient of the convolution's output: `values` at the position
+/// `codes` of each window, else 0. It is expanded row by row into `line`, where the columns of tile A are
+/// followed by those of tile B, and never written as a whole.
 pub(crate) fn gradient_rows<S: Simd>(
     engine: &mut Engine<'_, S>,
     group: Group,
     vectors: Range<usize>,
     gradient: PooledGradient<'_>,
     spectra: &mut [Complex<S::V>],
-    staging: &mut [Pixel],
-    dead: &mut [Codes],
+    line: &mut [S::V],
+    edges: (&mut [Pixel], &mut [Codes]),
 ) {
     let (simd, fft) = (engine.simd, engine.fft);
     let [window_rows, window_columns] = [fft.pool.window_height, fft.pool.window_width];
     let [height, width] = [fft.pool.out_height(), fft.pool.out_width()];
-    let [rows, _] = fft.tiling.useful;
+    let [rows, useful] = fft.tiling.useful;
     let columns = fft.tiling.tile[1];
     let windows = fft.segment_windows();
-    for (slot_of_vector, vector) in vectors.enumerate() {
+    let (edge_values, edge_codes) = edges;
+    for (slot, vector) in vectors.enumerate() {
         for h in 0..rows {
-            let mut wanted = [[None; 2]; 2];
-            for (u, wanted) in wanted.iter_mut().enumerate() {
-                let Some((pair, block)) = group.unit(vector, u) else {
-                    continue;
+            for segment in 0..fft.segments() {
+                // The windows of each unit: whole segments in place, others copied and padded.
+                let mut starts = [None; 2];
+                for (u, start) in starts.iter_mut().enumerate() {
+                    let edge = u * windows..(u + 1) * windows;
+                    let unit = group.unit(vector, u).and_then(|(pair, block)| {
+                        let [row, column] = fft.segment_origins(pair)[segment];
+                        let (row, column) = ((row + h) / window_rows, column / window_columns);
+                        (row < height && column < width)
+                            .then(|| ((block * height + row) * width + column, width - column))
+                    });
+                    match unit {
+                        Some((first, present)) if present >= windows => *start = Some(first),
+                        Some((first, present)) => {
+                            let source = first..first + present;
+                            edge_values[edge.clone()][..present]
+                                .copy_from_slice(&gradient.values[source.clone()]);
+                            edge_codes[edge.clone()][..present]
+                                .copy_from_slice(&gradient.codes[source]);
+                            edge_codes[edge][present..].fill([DEAD; UNIT]);
+                        }
+                        None => edge_codes[edge].fill([DEAD; UNIT]),
+                    }
+                }
+                let slice = |u: usize| match starts[u] {
+                    Some(first) => (
+                        &gradient.values[first..first + windows],
+                        &gradient.codes[first..first + windows],
+                    ),
+                    None => (
+                        &edge_values[u * windows..(u + 1) * windows],
+                        &edge_codes[u * windows..(u + 1) * windows],
+                    ),
                 };
-                let segments = fft.segment_origins(pair);
-                for (wanted, [row, column]) in wanted.iter_mut().zip(segments) {
-                    let (row, column) = ((row + h) / window_rows, column / window_columns);
-                    if row < height && column < width {
-                        let start = (block * height + row) * width + column;
-                        *wanted = Some((start, (width - column).min(windows)));
-                    }
-                }
+                let ((values_0, codes_0), (values_1, codes_1)) = (slice(0), slice(1));
+                simd.vectorize(ExpandWindows {
+                    values: [values_0, values_1],
+                    codes: [codes_0, codes_1],
+                    first_code: (h % window_rows * window_columns) as u8,
+                    window_columns,
+                    line: &mut line[segment * useful..][..windows * window_columns],
+                });
             }
-            for (slot, wanted) in wanted.as_flattened().iter().enumerate() {
-                let copy = slot * windows..(slot + 1) * windows;
-                match *wanted {
-                    Some((_, present)) if present == windows => {}
-                    Some((start, present)) => {
-                        let (values, dead) = (&mut staging[copy.clone()], &mut dead[copy]);
-                        values[..present].copy_from_slice(&gradient.values[start..start + present]);
-                        dead[..present].copy_from_slice(&gradient.codes[start..start + present]);
-                        dead[present..].fill([DEAD; UNIT]);
-                    }
-                    None => dead[copy].fill([DEAD; UNIT]),
-                }
-            }
-            let slice = |u: usize, t: usize| match wanted[u][t] {
-                Some((start, present)) if present == windows => (
-                    &gradient.values[start..start + windows],
-                    &gradient.codes[start..start + windows],
-                ),
-                _ => {
-                    let copy = (2 * u + t) * windows..(2 * u + t + 1) * windows;
-                    (&staging[copy.clone()], &dead[copy])
-                }
-            };
-            let start = row_start(rows, columns, slot_of_vector, h);
-            let tiles = [[slice(0, 0), slice(1, 0)], [slice(0, 1), slice(1, 1)]];
-            let positions = &fft.positions[h % window_rows];
+            let start = row_start(rows, columns, slot, h);
+            let (a, b) = line[..2 * useful].split_at(useful);
             simd.vectorize(Transform {
                 length: columns,
                 twiddles: &fft.twiddles[1],
-                source: Expand {
-                    values: tiles.map(|tile| tile.map(|(values, _)| values)),
-                    codes: tiles.map(|tile| tile.map(|(_, codes)| codes)),
-                    cells: [&positions[0][..columns], &positions[1][..columns]],
-                },
+                source: TilePair(a, b),
                 sink: Contiguous(&mut spectra[start..start + columns]),
                 work: &mut *engine.work,
             });
@@ -212,38 +213,60 @@ pub(crate) fn gradient_rows<S: Simd>(
     }
 }
 
-/// For a column of a tile: the window that it lies in and its position there.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Cell {
-    pub(crate) window: u8,
-    pub(crate) position: u8,
+/// One row of windows, expanded: in each window the gradient stands where its code says.
+struct ExpandWindows<'a, V> {
+    /// Of each unit.
+    values: [&'a [Pixel]; 2],
+    codes: [&'a [Codes]; 2],
+    /// Code of the first column of a window in this row.
+    first_code: u8,
+    window_columns: usize,
+    line: &'a mut [V],
 }
 
-/// Expands rows of pooled gradients, [tile][unit].
-struct Expand<'a> {
-    values: [[&'a [Pixel]; 2]; 2],
-    codes: [[&'a [Codes]; 2]; 2],
-    cells: [&'a [Cell]; 2],
-}
+impl<S: Simd> Kernel<S> for ExpandWindows<'_, S::V> {
+    type Output = ();
 
-impl<S: Simd> Source<S> for Expand<'_> {
     #[inline(always)]
-    fn load(&self, simd: S, index: usize) -> Complex<S::V> {
-        [self.tile(simd, 0, index), self.tile(simd, 1, index)]
+    fn run(self, simd: S) {
+        if self.window_columns == 2 {
+            self.windows(simd, 2);
+        } else {
+            let columns = self.window_columns;
+            self.windows(simd, columns);
+        }
     }
 }
 
-impl Expand<'_> {
+impl<V: Copy> ExpandWindows<'_, V> {
     #[inline(always)]
-    fn tile<S: Simd>(&self, simd: S, tile: usize, index: usize) -> S::V {
-        let Cell { window, position } = self.cells[tile][index];
-        let window = usize::from(window);
-        let (values, codes) = (&self.values[tile], &self.codes[tile]);
-        simd.select_code(
-            simd.load_units([&values[0][window], &values[1][window]]),
-            [&codes[0][window], &codes[1][window]],
-            position,
-        )
+    fn windows<S: Simd<V = V>>(self, simd: S, columns: usize) {
+        let units = self.values[0]
+            .iter()
+            .zip(self.values[1])
+            .zip(self.codes[0].iter().zip(self.codes[1]));
+        for (cells, ((value_0, value_1), (code_0, code_1))) in
+            self.line.chunks_exact_mut(columns).zip(units)
+        {
+            let value = simd.load_units([value_0, value_1]);
+            for (code, cell) in (self.first_code..).zip(cells) {
+                *cell = simd.select_code(value, [code_0, code_1], code);
+            }
+        }
+    }
+}
+
+/// The useful columns of tiles A and B, zero beyond.
+struct TilePair<'a, V>(&'a [V], &'a [V]);
+
+impl<S: Simd> Source<S> for TilePair<'_, S::V> {
+    #[inline(always)]
+    fn load(&self, simd: S, index: usize) -> Complex<S::V> {
+        if index < self.0.len() && index < self.1.len() {
+            [self.0[index], self.1[index]]
+        } else {
+            [simd.splat(0.0); 2]
+        }
     }
 }
 

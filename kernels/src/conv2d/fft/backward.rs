@@ -104,8 +104,8 @@ impl Backward<'_> {
                 0..d.vectors(),
                 self.gradient,
                 gradient_rows,
-                staging,
-                dead,
+                line,
+                (&mut *staging, &mut *dead),
             );
             for stored in 0..fft.spectra_columns() {
                 let column_pair = fft.column_pair(stored);
@@ -208,8 +208,8 @@ impl Backward<'_> {
                     vector..vector + 1,
                     self.gradient,
                     gradient_rows,
-                    staging,
-                    dead,
+                    line,
+                    (&mut *staging, &mut *dead),
                 );
                 let of_units = [0, 1].map(|u| {
                     let unit = units.unit(vector, u, pairs);

@@ -22,7 +22,6 @@ pub(crate) mod spectra;
 pub(crate) mod synthesis;
 pub(crate) mod tiling;
 
-use analysis::{Cell, OUTSIDE};
 use spectra::{Direction, SpectraLayout};
 use tiling::{Pairing, Tiling, Units};
 
@@ -55,8 +54,6 @@ pub(crate) struct Fft {
     pub(crate) tiling: Tiling,
     /// Of the height, of the width.
     pub(crate) twiddles: [Twiddles; 2],
-    /// Where the columns of a tile lie in pooling windows: [row of the window][tile][column].
-    pub(crate) positions: Vec<[Vec<Cell>; 2]>,
     single: bool,
 }
 
@@ -67,39 +64,11 @@ impl Fft {
         tiling: Tiling,
         single: bool,
     ) -> Self {
-        let [_, useful] = tiling.useful;
-        let columns = pool.window_width;
-        let positions = (0..pool.window_height)
-            .map(|r| {
-                [0, 1].map(|tile| {
-                    let shift = match tiling.pairing {
-                        Pairing::Across => tile * useful,
-                        Pairing::Down => 0,
-                    };
-                    (0..tiling.tile[1])
-                        .map(|n| {
-                            if n < useful {
-                                Cell {
-                                    window: ((shift + n) / columns) as u8,
-                                    position: (r * columns + (shift + n) % columns) as u8,
-                                }
-                            } else {
-                                Cell {
-                                    window: 0,
-                                    position: OUTSIDE,
-                                }
-                            }
-                        })
-                        .collect()
-                })
-            })
-            .collect();
         Self {
             conv,
             pool,
             tiling,
             twiddles: tiling.tile.map(Twiddles::new),
-            positions,
             single,
         }
     }

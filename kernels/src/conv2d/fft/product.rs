@@ -16,6 +16,9 @@ use crate::simd::{Kernel, Pixel, Simd, UNIT, lanes_of};
 /// Rounding the pairs of a block: see the module.
 const PAIRS: usize = 5;
 
+/// What pixels are before they are looked up.
+static ZERO: Pixel = [0.0; UNIT];
+
 /// A column of frequencies of all tiles of a group: [vector][f_h], pitch `height + 1`.
 #[derive(Clone, Copy)]
 pub(crate) struct Columns<'a, V> {
@@ -120,26 +123,24 @@ impl<V: bytemuck::Pod> Product<'_, V> {
         for j in 0..vectors {
             let mut sum = [[simd.splat(0.0); 2]; P];
             for block in 0..layout.terms.div_ceil(UNIT) {
-                let x: [[&Pixel; 2]; P] =
-                    std::array::from_fn(|p| self.x.pixel::<S>(height, first + p, block, row));
+                let mut x = [[&ZERO; 2]; P];
+                for (p, x) in x.iter_mut().enumerate() {
+                    *x = self.x.pixel::<S>(height, first + p, block, row);
+                }
                 let terms = (layout.terms - block * UNIT).min(UNIT);
-                for k in 0..terms {
-                    let entry = ((block * UNIT + k) * vectors + j) * 2;
-                    let [wr, wi] = [weights[entry], weights[entry + 1]];
-                    for p in 0..P {
-                        let [xr, xi] = x[p].map(|part| simd.splat(part[k]));
-                        let [re, im] = sum[p];
-                        sum[p] = if CONJUGATE {
-                            [
-                                simd.fma(xi, wi, simd.fma(xr, wr, re)),
-                                simd.fnma(xr, wi, simd.fma(xi, wr, im)),
-                            ]
-                        } else {
-                            [
-                                simd.fnma(xi, wi, simd.fma(xr, wr, re)),
-                                simd.fma(xr, wi, simd.fma(xi, wr, im)),
-                            ]
-                        };
+                let entry = (block * UNIT * vectors + j) * 2;
+                if terms == UNIT {
+                    // A known count lets the compiler unroll and keep the addresses in registers.
+                    for k in 0..UNIT {
+                        let entry = entry + 2 * k * vectors;
+                        let w = [weights[entry], weights[entry + 1]];
+                        multiply_add::<T, CONJUGATE, P>(simd, &x, k, w, &mut sum);
+                    }
+                } else {
+                    for k in 0..terms {
+                        let entry = entry + 2 * k * vectors;
+                        let w = [weights[entry], weights[entry + 1]];
+                        multiply_add::<T, CONJUGATE, P>(simd, &x, k, w, &mut sum);
                     }
                 }
             }
@@ -150,6 +151,32 @@ impl<V: bytemuck::Pod> Product<'_, V> {
                 out[index + S::LANES / T::LANES] = im;
             }
         }
+    }
+}
+
+/// `sum[p] += x[p][k] w` or `x[p][k] conj(w)`.
+#[inline(always)]
+fn multiply_add<T: Simd, const CONJUGATE: bool, const P: usize>(
+    simd: T,
+    x: &[[&Pixel; 2]; P],
+    k: usize,
+    [wr, wi]: Complex<T::V>,
+    sum: &mut [Complex<T::V>; P],
+) {
+    for p in 0..P {
+        let (xr, xi) = (simd.splat(x[p][0][k]), simd.splat(x[p][1][k]));
+        let [re, im] = sum[p];
+        sum[p] = if CONJUGATE {
+            [
+                simd.fma(xi, wi, simd.fma(xr, wr, re)),
+                simd.fnma(xr, wi, simd.fma(xi, wr, im)),
+            ]
+        } else {
+            [
+                simd.fnma(xi, wi, simd.fma(xr, wr, re)),
+                simd.fma(xr, wi, simd.fma(xi, wr, im)),
+            ]
+        };
     }
 }
 
@@ -195,14 +222,19 @@ impl<V: bytemuck::Pod> Accumulate<'_, V> {
         let units = self.gradient[0].units;
         let vectors = units.per_pair / T::UNITS;
         let sums: &mut [Complex<T::V>] = bytemuck::cast_slice_mut(self.sum);
-        let gradient: [&[T::V]; 2] = self.gradient.map(|g| bytemuck::cast_slice(g.values));
+        let gradient: [&[T::V]; 2] = [
+            bytemuck::cast_slice(self.gradient[0].values),
+            bytemuck::cast_slice(self.gradient[1].values),
+        ];
         for row in 0..self.height {
             let opposite = (self.height - row) % self.height;
             for first in (0..self.channels).step_by(CHANNELS) {
                 for j in 0..vectors {
                     let entry = (row * self.channels + first) * vectors + j;
-                    let mut sum: [Complex<T::V>; CHANNELS] =
-                        std::array::from_fn(|c| sums[entry + c * vectors]);
+                    let mut sum = [[simd.splat(0.0); 2]; CHANNELS];
+                    for (c, sum) in sum.iter_mut().enumerate() {
+                        *sum = sums[entry + c * vectors];
+                    }
                     for pair in 0..self.pairs {
                         let unit = pair * units.per_pair + j * T::UNITS;
                         let index = vector_index::<S, T>(self.height, unit, row);
@@ -210,7 +242,8 @@ impl<V: bytemuck::Pod> Accumulate<'_, V> {
                         let di = gradient[0][index + S::LANES / T::LANES];
                         let x = self.x[0].pixel::<S>(self.height, pair, first / UNIT, row);
                         for (c, [re, im]) in sum.iter_mut().enumerate() {
-                            let [xr, xi] = x.map(|part| simd.splat(part[first % UNIT + c]));
+                            let xr = simd.splat(x[0][first % UNIT + c]);
+                            let xi = simd.splat(x[1][first % UNIT + c]);
                             *re = simd.fma(xi, di, simd.fma(xr, dr, *re));
                             *im = simd.fnma(xr, di, simd.fma(xi, dr, *im));
                         }
@@ -223,7 +256,8 @@ impl<V: bytemuck::Pod> Accumulate<'_, V> {
                             let di = gradient[1][index + S::LANES / T::LANES];
                             let x = self.x[1].pixel::<S>(self.height, pair, first / UNIT, opposite);
                             for (c, [re, im]) in sum.iter_mut().enumerate() {
-                                let [xr, xi] = x.map(|part| simd.splat(part[first % UNIT + c]));
+                                let xr = simd.splat(x[0][first % UNIT + c]);
+                                let xi = simd.splat(x[1][first % UNIT + c]);
                                 *re = simd.fma(xi, di, simd.fma(xr, dr, *re));
                                 *im = simd.fnma(xi, dr, simd.fma(xr, di, *im));
                             }

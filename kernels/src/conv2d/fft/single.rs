@@ -34,13 +34,28 @@ pub(crate) fn analyse<S: Simd>(
     let [count, _] = fft.tiling.input;
     let [tile_rows, columns] = fft.tiling.tile;
     let (re, im) = staging[..2 * columns].split_at_mut(columns);
+    // Rows of tiles that stick out to the right, padded with 0.
+    let mut edges = [[0.0; MAX_LENGTH]; 2 * 16];
     for h in 0..count {
+        for (lane, pair) in pairs.clone().enumerate() {
+            for (tile, [row, column]) in fft.tiling.origins(pair).into_iter().enumerate() {
+                if row + h < height && column < width && column + columns > width {
+                    let start = (row + h) * width;
+                    edges[2 * lane + tile][..width - column]
+                        .copy_from_slice(&image[start + column..start + width]);
+                }
+            }
+        }
         let mut tiles: [[&[f32]; 16]; 2] = [[&ZEROS; 16]; 2];
         for (lane, pair) in pairs.clone().enumerate() {
             for (tile, [row, column]) in fft.tiling.origins(pair).into_iter().enumerate() {
                 if row + h < height && column < width {
                     let start = (row + h) * width + column;
-                    tiles[tile][lane] = &image[start..start + columns.min(width - column)];
+                    tiles[tile][lane] = if column + columns <= width {
+                        &image[start..start + columns]
+                    } else {
+                        &edges[2 * lane + tile][..columns]
+                    };
                 }
             }
         }
@@ -173,7 +188,7 @@ impl<S: Simd> Source<S> for Pointwise<'_> {
         };
         let (pixels, _) = self.weights.as_chunks::<UNIT>();
         let entry = row * (self.layout.lanes / UNIT) * 2;
-        let [a, b] = self.blocks.map(|block| entry + 2 * block);
+        let (a, b) = (entry + 2 * self.blocks[0], entry + 2 * self.blocks[1]);
         let wr = simd.load_units([&pixels[a], &pixels[b]]);
         let wi = simd.load_units([&pixels[a + 1], &pixels[b + 1]]);
         let [xr, xi] = self.x.load(simd, index);
