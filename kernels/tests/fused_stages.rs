@@ -341,3 +341,213 @@ fn stacks_are_the_same_for_any_thread_count() {
         });
     }
 }
+
+/// A shape drawn from the whole range that stages must handle.
+fn random_case(generator: &mut impl FnMut(usize) -> usize) -> Case {
+    let kernel = [1 + generator(12), 1 + generator(12)];
+    let window = [1 + generator(3), 1 + generator(3)];
+    let image = [
+        1 + generator(11),
+        kernel[0] + window[0] + generator(30),
+        kernel[1] + window[1] + generator(70),
+    ];
+    case(image, 1 + generator(20), kernel, window, 1 + generator(2))
+}
+
+#[test]
+fn stages_match_reference_for_random_shapes() {
+    let mut state = 20_261_124_u64;
+    let mut generator = |n: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % n
+    };
+    for i in 0..12 {
+        let case = random_case(&mut generator);
+        let x = random::<f32>(case.batch * case.image.iter().product::<usize>(), i);
+        // One level and one direction in turn: the other test does all of them.
+        let all = levels();
+        let level = all[i as usize % all.len()];
+        for algorithm in [Algorithm::Im2col, Algorithm::Fft] {
+            check(&case, level, algorithm, i % 2 == 0, &x);
+        }
+    }
+}
+
+#[test]
+fn stages_bear_mixed_magnitudes_and_regions_of_zero() {
+    // The bounds of `check` grow with the norm of the image, as the error of transforms does; windows
+    // in which all cells tie are compared by value, since any of them is a maximum.
+    let case = case([1, 60, 130], 8, [10, 10], [2, 2], 1);
+    let mut x = random::<f32>(60 * 130, 1);
+    for (i, x) in x.iter_mut().enumerate() {
+        let (row, column) = (i / 130, i % 130);
+        if (20..50).contains(&row) && column < 90 {
+            *x = 0.0;
+        } else if row < 5 {
+            *x *= 1e4;
+        } else if column > 110 {
+            *x *= 1e-4;
+        }
+    }
+    check_everywhere(&case, &x);
+    check_everywhere(&case, &vec![0.0; 60 * 130]);
+}
+
+#[test]
+fn stacks_compute_what_their_stages_do() {
+    let shapes = table_1_stages();
+    let x = random::<f32>(2 * shapes[0].conv().input_len(), 1);
+    let parameters = shapes.map(|shape| {
+        let conv = shape.conv();
+        (
+            random::<f32>(conv.weight_len(), 2),
+            random::<f32>(conv.bias_len(), 3),
+        )
+    });
+    let weights = [0, 1].map(|i| StageWeights {
+        weight: &parameters[i].0,
+        bias: &parameters[i].1,
+    });
+    for level in levels() {
+        let make = |shapes: &[StageShape]| {
+            ConvStack::with_input_gradient(shapes, level, Some(Algorithm::Fft)).expect("plan")
+        };
+        let both = ConvStack::new(&shapes, level, Some(Algorithm::Fft)).expect("plan");
+        let prepared = both.prepare(&weights, true).expect("prepare");
+        let mut kept = StackActivations::default();
+        both.forward(&prepared, &x, &mut kept).expect("forward");
+        let gradient = random::<f32>(kept.features().len(), 4);
+        let mut gradients = parameters.clone();
+        let mut targets: Vec<_> = gradients
+            .iter_mut()
+            .map(|(weight, bias)| StageGradients { weight, bias })
+            .collect();
+        both.backward(&prepared, &x, &kept, &gradient, &mut targets, None)
+            .expect("backward");
+
+        // The second stage alone, on the first one's planar output.
+        let second = make(&shapes[1..]);
+        let middle = planar(shapes[0].output(), kept.stage(0).0);
+        let prepared = second.prepare(&weights[1..], true).expect("prepare");
+        let mut kept_2 = StackActivations::default();
+        second
+            .forward(&prepared, &middle, &mut kept_2)
+            .expect("forward");
+        assert_eq!(bits(kept_2.features()), bits(kept.features()), "{level}");
+        let mut own = parameters[1].clone();
+        let mut target = [StageGradients {
+            weight: &mut own.0,
+            bias: &mut own.1,
+        }];
+        let mut dx = vec![f32::NAN; middle.len()];
+        second
+            .backward(
+                &prepared,
+                &middle,
+                &kept_2,
+                &gradient,
+                &mut target,
+                Some(&mut dx),
+            )
+            .expect("backward");
+        assert_eq!(
+            bits(&own.0),
+            bits(&gradients[1].0),
+            "{level}: weights of stage 2"
+        );
+
+        // The first stage, given the gradient that the second one hands down.
+        let first = ConvStack::new(&shapes[..1], level, Some(Algorithm::Fft)).expect("plan");
+        let prepared = first.prepare(&weights[..1], true).expect("prepare");
+        let mut kept_1 = StackActivations::default();
+        first.forward(&prepared, &x, &mut kept_1).expect("forward");
+        let mut handed = vec![0.0; kept_1.features().len()];
+        shapes[0]
+            .output()
+            .to_internal(&dx, &mut handed)
+            .expect("lengths");
+        let mut own = parameters[0].clone();
+        let mut target = [StageGradients {
+            weight: &mut own.0,
+            bias: &mut own.1,
+        }];
+        first
+            .backward(&prepared, &x, &kept_1, &handed, &mut target, None)
+            .expect("backward");
+        assert_eq!(
+            bits(&own.0),
+            bits(&gradients[0].0),
+            "{level}: weights of stage 1"
+        );
+    }
+}
+
+#[test]
+fn stacks_reject_what_does_not_fit_by_name() {
+    let shapes = table_1_stages();
+    let level = Level::available()[0];
+    let error = ConvStack::new(&[shapes[1], shapes[0]], level, None).expect_err("order");
+    assert!(error.to_string().contains("the next one reads"), "{error}");
+    assert!(ConvStack::new(&[], level, None).is_err());
+    let stack = ConvStack::new(&shapes[..1], level, None).expect("plan");
+    let (weight, bias) = (vec![0.0; 800], vec![0.0; 8]);
+    let short = [StageWeights {
+        weight: &weight[1..],
+        bias: &bias,
+    }];
+    let error = stack.prepare(&short, true).expect_err("weight");
+    assert!(
+        error.to_string().contains("`weight` has 799 values"),
+        "{error}"
+    );
+    let right = [StageWeights {
+        weight: &weight,
+        bias: &bias,
+    }];
+    let prepared = stack.prepare(&right, false).expect("prepare");
+    let mut kept = StackActivations::default();
+    let x = vec![0.0; 70 * 151];
+    let error = stack.forward(&prepared, &x[1..], &mut kept).expect_err("x");
+    assert!(error.to_string().contains("`x`"), "{error}");
+    stack.forward(&prepared, &x, &mut kept).expect("forward");
+    let features = kept.features().to_vec();
+    let mut gradients = (weight.clone(), bias.clone());
+    let mut targets = [StageGradients {
+        weight: &mut gradients.0,
+        bias: &mut gradients.1,
+    }];
+    let error = stack
+        .backward(&prepared, &x, &kept, &features, &mut targets, None)
+        .expect_err("inference only");
+    assert!(error.to_string().contains("inference only"), "{error}");
+    assert!(stack.infer(&prepared, &x, &mut [0.0; 3]).is_err());
+    let conv = Conv2dShape::new([1, 40, 40], 1, [1, 1]).expect("shape");
+    assert!(StageShape::new(conv, [16, 16]).is_err());
+}
+
+#[test]
+fn dense_weights_survive_the_way_to_the_internal_layout_and_back() {
+    let conv = Conv2dShape::new([1, 9, 14], 11, [3, 3]).expect("shape");
+    let map = StageShape::new(conv, [2, 2]).expect("window").output();
+    let weight = random::<f32>(3 * map.planar_len(), 1);
+    let mut internal = vec![f32::NAN; 3 * map.internal_len()];
+    map.permute_inputs(3, &weight, &mut internal)
+        .expect("lengths");
+    let mut back = vec![f32::NAN; weight.len()];
+    map.restore_inputs(3, &internal, &mut back)
+        .expect("lengths");
+    assert_eq!(bits(&back), bits(&weight));
+    // The same sum over features in either order.
+    let x = random::<f32>(map.planar_len(), 2);
+    let mut features = vec![f32::NAN; map.internal_len()];
+    map.to_internal(&x, &mut features).expect("lengths");
+    let planar: f64 = x.iter().zip(&weight).map(|(x, w)| f64::from(x * w)).sum();
+    let permuted: f64 = features
+        .iter()
+        .zip(internal.iter().step_by(3))
+        .map(|(x, w)| f64::from(x * w))
+        .sum();
+    assert!((planar - permuted).abs() < 1e-9);
+}
