@@ -1,9 +1,9 @@
 //! Choosing how to compute a convolution, apart from computing it.
 //!
 //! The cost of a training step (forward, weight gradient, input gradient) is estimated for patches times
-//! weights and for Fourier transforms with every tile size, and the cheapest wins. The constants were
-//! measured on one core of a Zen 4 at 3.6 GHz with AVX-512; they matter only relative to each other, and
-//! other levels change them alike.
+//! weights and for Fourier transforms with every tile size, and the cheapest wins. The times of transforms
+//! were measured on one core of a Zen 4 at 3.7 GHz with AVX-512, the other constants are estimates; they
+//! matter only relative to each other, and other levels change them alike.
 
 use std::fmt;
 
@@ -33,9 +33,9 @@ impl fmt::Display for Algorithm {
 /// Nanoseconds of 16 transforms of each of [`LENGTHS`] between caches, about 1.3 times what they take
 /// within the first level.
 const TRANSFORM_NS: [f64; LENGTHS.len()] = [50.0, 120.0, 200.0, 240.0, 280.0, 900.0];
-/// Products and sums per nanosecond of the products of spectra: near the peak of 116.
+/// Operations per nanosecond expected of the products of spectra; the peak is 116.
 const PRODUCT_RATE: f64 = 90.0;
-/// The same of matrix products over patches, with making the patches, when there is enough to do.
+/// The same of matrix products over patches, with making the patches.
 const IM2COL_RATE: f64 = 60.0;
 /// Nanoseconds per image that any algorithm spends outside its inner loops.
 const CALL_NS: f64 = 2_000.0;

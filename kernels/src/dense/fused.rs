@@ -1,6 +1,6 @@
 //! A large dense layer whose gradient never exists as a whole.
 //!
-//! Weights are stored input-major, [in][out], so that a block of inputs is contiguous. The backward pass
+//! Weights are stored input-major, `[in][out]`, so that a block of inputs is contiguous. The backward pass
 //! goes once through the weights: for a block of inputs it makes the input gradient `dx = dy w^T`, the
 //! weight gradient `dw = x^T dy`, and the RMSprop update while block, moments and gradient are in the
 //! second-level cache. The 10 million weights and moments of Table 1's first dense layer are read and
@@ -24,7 +24,7 @@ const FORWARD_INPUTS: usize = 192;
 /// Partial outputs of the forward pass, at most.
 const FORWARD_PARTIALS: usize = 64;
 /// Inputs whose gradient and update are made at once: three vectors of 16. Their packed columns of 200
-/// rows of `x` are 38 KiB (tried: 32 and 96, slower).
+/// rows of `x` are 38 KiB.
 const BACKWARD_INPUTS: usize = 48;
 /// Inputs of one task of the backward pass, in blocks.
 const BLOCKS_PER_TASK: usize = 16;
@@ -49,7 +49,7 @@ fn pack<S: Simd>(from: &[f32], columns: usize, to: &mut [S::V], per_row: usize) 
 /// `y[n,o] = b[o] + sum_k w[k][o] x[n,k]`.
 ///
 /// # Shapes
-/// `x` (N,K); `weight` [K][O], input-major; `bias` (O); `y` (N,O), overwritten.
+/// `x` (N,K); `weight` `[K][O]`, input-major; `bias` (O); `y` (N,O), overwritten.
 ///
 /// # Errors
 /// [`ShapeError`] names the argument, the expected and the actual length.
@@ -142,7 +142,7 @@ impl<S: Simd> Kernel<S> for ForwardBlock<'_> {
 /// What a dense layer learns: weights and the running mean squares of their gradients.
 #[derive(Debug)]
 pub struct DenseParameters<'a> {
-    /// [K][O], input-major.
+    /// `[K][O]`, input-major.
     pub weight: &'a mut [f32],
     /// As `weight`.
     pub weight_mean_square: &'a mut [f32],

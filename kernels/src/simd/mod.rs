@@ -1,7 +1,7 @@
 //! Vector instructions: which level the processor has, and the operations that kernels are written in.
 //!
-//! A kernel is a generic body over [`Simd`], an unforgeable token whose existence proves that the
-//! processor has the instructions. [`Level::run`] instantiates the body once per level inside a function
+//! A kernel is a generic body over `Simd`, an unforgeable token whose existence proves that the
+//! processor has the instructions. `Level::run` instantiates the body once per level inside a function
 //! compiled with `#[target_feature]`; everything in the body is `#[inline(always)]`, so that the
 //! intrinsics become single instructions. A closure handed to another thread or to a function that is
 //! not inlined loses those features, therefore a parallel loop dispatches *inside* each task, and bodies

@@ -1,6 +1,6 @@
 //! The layout of maps between fused stages, and conversions from and to (C,H,W).
 //!
-//! Channels come in blocks of 8; a map is [block][H][W] of pixels, 8 channels of a block side by side.
+//! Channels come in blocks of 8; a map is `[block][H][W]` of pixels, 8 channels of a block side by side.
 //! Channels that only fill up the last block are 0. Consecutive stages hand each other this layout; a
 //! dense layer that follows reads it as it is, with its weights permuted once by [`FeatureMap::permute_inputs`].
 
@@ -90,7 +90,7 @@ impl FeatureMap {
         Ok(())
     }
 
-    /// Weights (out, in) of a dense layer whose inputs are (C,H,W), as [in][out] in the internal order;
+    /// Weights (out, in) of a dense layer whose inputs are (C,H,W), as `[in][out]` in the internal order;
     /// inputs that fill up a block have weights 0.
     ///
     /// # Errors

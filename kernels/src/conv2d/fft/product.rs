@@ -3,7 +3,7 @@
 //! At every frequency, `Y[pair, o] = sum_c X[pair, c] conj(W[c, o])` (forward) or the same with the roles
 //! of the channels exchanged and `W` unconjugated (input gradient). The channels that are made lie in
 //! the lanes, those summed over are broadcast. Five pairs are done at once: ten accumulators hide the
-//! latency of the multipliers and every vector of `W` is used five times (tried: 4 and 6, slower).
+//! latency of the multipliers and every vector of `W` is used five times.
 //!
 //! Only the columns `f_w <= T_w / 2` of `W` exist. A column beyond reads its mirror image:
 //! `W[f_h, f_w] = conj W[-f_h, -f_w]`.
@@ -13,7 +13,7 @@ use super::tiling::Units;
 use crate::fft::Complex;
 use crate::simd::{Kernel, Pixel, Simd, UNIT, lanes_of};
 
-/// Rounding the pairs of a block: see the module.
+/// Pairs of one block, see the module.
 const PAIRS: usize = 5;
 
 /// What pixels are before they are looked up.

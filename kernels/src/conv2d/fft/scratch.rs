@@ -13,7 +13,7 @@ use crate::simd::{Pixel, Simd, UNIT};
 /// cache of 1 MiB between the width and the height transforms.
 const FORWARD_BYTES: usize = 1 << 20;
 /// The same in the backward pass. There every group also reads and writes the sums of the weight
-/// gradient's spectrum, which is larger than the cache, so fewer and larger groups win.
+/// gradient's spectrum, which is larger than the cache, so groups are as large as an image of Table 1.
 const BACKWARD_BYTES: usize = 8 << 20;
 
 /// Buffers of one thread; they grow to what an image needs and are kept.
@@ -171,6 +171,7 @@ impl Scratch {
             &mut self.gradient_columns,
             &mut self.output_columns,
             &mut self.single_spectra,
+            &mut self.sums,
             &mut self.work,
             &mut self.line,
             &mut self.staging,
