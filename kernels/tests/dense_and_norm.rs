@@ -6,7 +6,10 @@ use common::{
     assert_same_for_any_thread_count, assert_within_rounding, bits, magnitudes, nans, random, widen,
 };
 use dawn21_kernels::batch_norm::{self, Affine, BatchNormGradients, BatchStatistics};
+use dawn21_kernels::dense::fused::{self, DenseParameters};
 use dawn21_kernels::dense::{self, DenseGradients};
+use dawn21_kernels::rmsprop::RmsProp;
+use dawn21_kernels::simd::Level;
 use dawn21_kernels::{BatchNormShape, DenseShape, Float, reference};
 
 fn dense_gradients<T: Float>(
@@ -66,6 +69,131 @@ fn dense_matches_reference() {
             compare_dense::<f32>(inputs, outputs, batch);
         }
         compare_dense::<f64>(inputs, outputs, 3);
+    }
+}
+
+/// Forward, and backward with the update, at every level: the gradient shows as the change of the mean
+/// square (rho 0) and its sign.
+fn compare_fused(inputs: usize, outputs: usize, batch: usize) {
+    let shape = DenseShape::new(inputs, outputs).expect("shape");
+    let x = random::<f32>(batch * inputs, 1);
+    let weight = random::<f32>(shape.weight_len(), 2);
+    let bias = random::<f32>(outputs, 3);
+    let dy = random::<f32>(batch * outputs, 4);
+    let mut input_major = vec![0.0; weight.len()];
+    for (i, w) in weight.iter().enumerate() {
+        input_major[i % inputs * outputs + i / inputs] = *w;
+    }
+    let optimizer = RmsProp {
+        learning_rate: 1.0,
+        rho: 0.0,
+        epsilon: 1e-7,
+    };
+    let wide = (widen(&x), widen(&weight), widen(&dy));
+    let large = (magnitudes(&x), magnitudes(&weight), magnitudes(&dy));
+    let (dx, dw, db) = reference::dense_backward(&shape, &wide.0, &wide.1, &wide.2);
+    let (dx_sum, dw_sum, _) = reference::dense_backward(&shape, &large.0, &large.1, &large.2);
+    for level in Level::available() {
+        println!("ran level {level}");
+        let mut y = nans::<f32>(dy.len());
+        fused::forward(level, &shape, &x, &input_major, &bias, &mut y).expect("shapes fit");
+        let exact = reference::dense_forward(&shape, &wide.0, &wide.1, &widen(&bias));
+        let magnitude = reference::dense_forward(&shape, &large.0, &large.1, &magnitudes(&bias));
+        assert_within_rounding("y", &y, &exact, &magnitude, inputs + 1);
+
+        let (mut w, mut b) = (input_major.clone(), bias.clone());
+        let (mut v, mut bv) = (vec![7.0; w.len()], vec![7.0; outputs]);
+        let mut actual_dx = nans::<f32>(x.len());
+        let parameters = DenseParameters {
+            weight: &mut w,
+            weight_mean_square: &mut v,
+            bias: &mut b,
+            bias_mean_square: &mut bv,
+        };
+        let wanted = Some(&mut actual_dx[..]);
+        fused::backward_and_update(level, &shape, &optimizer, &x, &dy, parameters, wanted)
+            .expect("shapes fit");
+        assert_within_rounding("dx", &actual_dx, &dx, &dx_sum, outputs);
+        for (i, exact) in dw.iter().enumerate() {
+            let at = i % inputs * outputs + i / inputs;
+            // Three more roundings: square, root.
+            let bound = common::gamma::<f32>(batch + 3) * dw_sum[i] + 1e-18;
+            let size = f64::from(v[at].sqrt());
+            assert!(
+                (size - exact.abs()).abs() <= bound,
+                "dw[{i}] {size} {exact}"
+            );
+            let step = input_major[at] - w[at];
+            if exact.abs() > 1e-3 {
+                assert!(
+                    (f64::from(step) - exact.signum()).abs() < 1e-3,
+                    "step {step}"
+                );
+            }
+        }
+        for (o, exact) in db.iter().enumerate() {
+            assert!(
+                (f64::from(bv[o].sqrt()) - exact.abs()).abs() < 1e-5,
+                "db[{o}]"
+            );
+        }
+        // Without input gradient the update is the same.
+        let (mut w2, mut b2) = (input_major.clone(), bias.clone());
+        let (mut v2, mut bv2) = (vec![7.0; w.len()], vec![7.0; outputs]);
+        let parameters = DenseParameters {
+            weight: &mut w2,
+            weight_mean_square: &mut v2,
+            bias: &mut b2,
+            bias_mean_square: &mut bv2,
+        };
+        fused::backward_and_update(level, &shape, &optimizer, &x, &dy, parameters, None)
+            .expect("shapes fit");
+        assert_eq!(
+            [bits(&w), bits(&v), bits(&b), bits(&bv)],
+            [bits(&w2), bits(&v2), bits(&b2), bits(&bv2)]
+        );
+    }
+}
+
+#[test]
+fn fused_dense_matches_reference_at_every_level() {
+    for (inputs, outputs) in [(1, 1), (3, 5), (48, 16), (191, 64), (1000, 33), (1601, 4)] {
+        for batch in [1, 4, 11] {
+            compare_fused(inputs, outputs, batch);
+        }
+    }
+}
+
+#[test]
+fn fused_dense_is_the_same_for_any_thread_count() {
+    let shape = DenseShape::new(5000, 6).expect("shape");
+    let x = random::<f32>(20 * 5000, 5);
+    let weight = random::<f32>(shape.weight_len(), 6);
+    let bias = random::<f32>(6, 7);
+    let dy = random::<f32>(20 * 6, 8);
+    let optimizer = RmsProp {
+        learning_rate: 1e-3,
+        rho: 0.9,
+        epsilon: 1e-7,
+    };
+    for level in Level::available() {
+        assert_same_for_any_thread_count(|| {
+            let mut y = nans::<f32>(dy.len());
+            fused::forward(level, &shape, &x, &weight, &bias, &mut y).expect("shapes fit");
+            let (mut w, mut b) = (weight.clone(), bias.clone());
+            let (mut v, mut bv) = (vec![0.5; w.len()], vec![0.5; 6]);
+            let mut dx = nans::<f32>(x.len());
+            let parameters = DenseParameters {
+                weight: &mut w,
+                weight_mean_square: &mut v,
+                bias: &mut b,
+                bias_mean_square: &mut bv,
+            };
+            let wanted = Some(&mut dx[..]);
+            fused::backward_and_update(level, &shape, &optimizer, &x, &dy, parameters, wanted)
+                .expect("shapes fit");
+            [bits(&y), bits(&w), bits(&v), bits(&b), bits(&bv), bits(&dx)]
+        });
     }
 }
 

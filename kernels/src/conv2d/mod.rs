@@ -4,6 +4,9 @@
 //! `dW = dY X^T`, `db = row sums of dY`, `dX = W^T dY` scattered back by `col2im`.
 //! `P` runs over blocks of output pixels that stay in cache, see [`crate::im2col`].
 
+pub(crate) mod fft;
+pub mod plan;
+
 use rayon::prelude::*;
 
 use crate::gemm::{Matrix, MatrixMut};

@@ -4,6 +4,9 @@
 //! hundred rows of input. All three products are cut along the inputs, so that every weight and every
 //! input value is read once per product.
 
+pub mod fused;
+mod product;
+
 use rayon::prelude::*;
 
 use crate::gemm::{Matrix, MatrixMut};
@@ -109,7 +112,7 @@ pub fn backward<T: Float>(
     sum_in_order(gradients.bias, dy.chunks_exact(outputs));
     let dy = Matrix::new(dy, rows, outputs, outputs)?;
 
-    let weight_blocks = column_blocks(gradients.weight, inputs);
+    let weight_blocks = column_blocks(gradients.weight, inputs, BACKWARD_BLOCK);
     weight_blocks
         .into_par_iter()
         .enumerate()
@@ -128,7 +131,7 @@ pub fn backward<T: Float>(
 
     if let Some(dx) = gradients.input {
         check_len(NAME, "input gradient", rows * inputs, dx.len())?;
-        column_blocks(dx, inputs)
+        column_blocks(dx, inputs, BACKWARD_BLOCK)
             .into_par_iter()
             .enumerate()
             .try_for_each(|(b, block)| {
@@ -166,13 +169,13 @@ impl<T: Float> ColumnBlock<'_, T> {
     }
 }
 
-/// Cuts a row-major matrix with `columns` columns into blocks of [`BACKWARD_BLOCK`] columns.
-fn column_blocks<T>(matrix: &mut [T], columns: usize) -> Vec<ColumnBlock<'_, T>> {
-    let mut blocks: Vec<_> = (0..columns.div_ceil(BACKWARD_BLOCK))
+/// Cuts a row-major matrix with `columns` columns into blocks of `block` columns.
+fn column_blocks<T>(matrix: &mut [T], columns: usize, block: usize) -> Vec<ColumnBlock<'_, T>> {
+    let mut blocks: Vec<_> = (0..columns.div_ceil(block))
         .map(|_| ColumnBlock { rows: Vec::new() })
         .collect();
     for row in matrix.chunks_exact_mut(columns) {
-        for (block, piece) in blocks.iter_mut().zip(row.chunks_mut(BACKWARD_BLOCK)) {
+        for (block, piece) in blocks.iter_mut().zip(row.chunks_mut(block)) {
             block.rows.push(piece);
         }
     }

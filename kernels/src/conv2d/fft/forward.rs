@@ -1,0 +1,165 @@
+//! Forward pass of one image: convolution, bias, ReLU, pooling.
+
+use super::analysis::{self, Group};
+use super::product::{Columns, Product};
+use super::scratch::{Scratch, Sizes};
+use super::single::{self, InputSpectra, Pointwise};
+use super::spectra::Direction;
+use super::synthesis::{self, Epilogue, FirstRows, column_pitch};
+use super::{Engine, Fft, Map};
+use crate::ShapeError;
+use crate::fft::{Complex, MAX_LENGTH, Transform};
+use crate::simd::{Kernel, Pixel, Simd};
+
+/// The arguments of one forward pass.
+pub(crate) struct Forward<'a> {
+    pub(crate) fft: &'a Fft,
+    /// Spectra of the kernels in the forward layout.
+    pub(crate) spectra: &'a [f32],
+    pub(crate) input: Map<'a>,
+    pub(crate) epilogue: Epilogue<'a>,
+    pub(crate) scratch: &'a mut Scratch,
+}
+
+impl<S: Simd> Kernel<S> for Forward<'_> {
+    type Output = Result<(), ShapeError>;
+
+    #[inline(always)]
+    fn run(self, simd: S) -> Result<(), ShapeError> {
+        self.scratch.reserve_forward::<S>(self.fft)?;
+        match self.input {
+            Map::Plane(image) => self.single(simd, image),
+            Map::Pixels(map) => self.channels(simd, map),
+        }
+        Ok(())
+    }
+}
+
+impl Forward<'_> {
+    /// Several input channels.
+    fn channels<S: Simd>(mut self, simd: S, map: &[Pixel]) {
+        let Self {
+            fft,
+            spectra,
+            scratch,
+            ..
+        } = self;
+        let [input, useful] = [fft.tiling.input[0], fft.tiling.useful[0]];
+        let sizes = Sizes::forward(fft, S::LANES);
+        let layout = fft.spectra_layout(Direction::Forward, S::LANES);
+        let units = [fft.input_units(S::LANES), fft.output_units(S::LANES)];
+        let rows = scratch.input_rows.slice(sizes.input_rows);
+        let columns = scratch.input_columns.slice(sizes.input_column);
+        let out_columns = scratch.output_columns.slice(sizes.output_column);
+        let out_rows = scratch.output_rows.slice(sizes.output_rows);
+        let engine = &mut Engine {
+            simd,
+            fft,
+            work: scratch.work.slice::<Complex<S::V>>(MAX_LENGTH),
+        };
+        let line = scratch
+            .line
+            .slice(2 * fft.pool.window_height * fft.tiling.tile[1]);
+        let staging = scratch.staging.slice(5 * fft.tiling.tile[1]);
+        for first_pair in (0..fft.tiling.pairs()).step_by(sizes.pairs) {
+            let pairs = sizes.pairs.min(fft.tiling.pairs() - first_pair);
+            let [x, y] = units.map(|units| Group {
+                first_pair,
+                pairs,
+                units,
+            });
+            analysis::map_rows(engine, x, map, rows, staging);
+            for stored in 0..fft.spectra_columns() {
+                let weights = &spectra[stored * layout.column_len()..][..layout.column_len()];
+                for (side, column) in fft.column_pair(stored).into_iter().enumerate() {
+                    let Some(column) = column else { continue };
+                    analysis::column(engine, x.vectors(), input, column, rows, columns);
+                    simd.vectorize(Product {
+                        pairs,
+                        x: Columns {
+                            values: columns,
+                            units: units[0],
+                        },
+                        layout,
+                        weights,
+                        mirrored: side == 1,
+                        conjugate: true,
+                        out: out_columns,
+                        out_units: units[1],
+                    });
+                    let vectors = y.vectors();
+                    synthesis::column(engine, vectors, useful, column, out_columns, out_rows);
+                }
+            }
+            let vectors = 0..y.vectors();
+            synthesis::pooled_rows(engine, y, vectors, out_rows, &mut self.epilogue, line);
+        }
+    }
+
+    /// One input channel.
+    fn single<S: Simd>(mut self, simd: S, image: &[f32]) {
+        let Self {
+            fft,
+            spectra,
+            scratch,
+            ..
+        } = self;
+        let [height, width] = fft.tiling.tile;
+        let useful = fft.tiling.useful[0];
+        let sizes = Sizes::forward(fft, S::LANES);
+        let layout = fft.spectra_layout(Direction::Forward, S::LANES);
+        let units = fft.output_units(S::LANES);
+        let rows = scratch.input_rows.slice(sizes.input_rows);
+        let out_rows: &mut [Complex<S::V>] = scratch.output_rows.slice(sizes.output_rows);
+        let x = scratch
+            .single_spectra
+            .slice(single::spectra_len(fft, S::LANES));
+        let engine = &mut Engine {
+            simd,
+            fft,
+            work: scratch.work.slice::<Complex<S::V>>(MAX_LENGTH),
+        };
+        let line = scratch.line.slice(2 * fft.pool.window_height * width);
+        for first_pair in (0..fft.tiling.pairs()).step_by(sizes.pairs) {
+            let pairs = sizes.pairs.min(fft.tiling.pairs() - first_pair);
+            let range = first_pair..first_pair + pairs;
+            single::analyse(engine, range, image, rows, x, line);
+            for vector in 0..units.vectors(pairs) {
+                let in_use = [0, 1].map(|u| units.unit(vector, u, pairs));
+                let [a, b] = in_use.map(|unit| unit.unwrap_or((0, 0)));
+                for column in 0..width {
+                    let mirrored = column >= fft.spectra_columns();
+                    let stored = if mirrored { width - column } else { column };
+                    let start = column * column_pitch(useful);
+                    simd.vectorize(Transform {
+                        length: height,
+                        twiddles: &fft.twiddles[0],
+                        source: Pointwise {
+                            x: InputSpectra::new::<S>(fft, x, [a.0, b.0], column),
+                            layout,
+                            weights: &spectra[stored * layout.column_len()..]
+                                [..layout.column_len()],
+                            mirrored,
+                            blocks: [a.1, b.1],
+                        },
+                        sink: FirstRows(&mut out_rows[start..start + useful]),
+                        work: &mut *engine.work,
+                    });
+                }
+                let group = Group {
+                    first_pair,
+                    pairs,
+                    units,
+                };
+                synthesis::pooled_rows(
+                    engine,
+                    group,
+                    vector..vector + 1,
+                    out_rows,
+                    &mut self.epilogue,
+                    line,
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The case of one input channel, as in the first layer of a network of images.
+//!
+//! Products over one channel are single multiplications: they are done while the inverse transforms load
+//! (forward pass) and while the transforms of the output gradient store (weight gradient). The lanes of
+//! the input's transforms are pairs of tiles, not channels; their spectra are then laid out
+//! [vector][f_w][f_h][re of each unit, im of each unit], so that what a vector of outputs needs is small
+//! and contiguous.
+
+use super::analysis::{StridedColumn, row_start};
+use super::spectra::SpectraLayout;
+use super::{Engine, Fft};
+use crate::fft::{Complex, MAX_LENGTH, Sink, Source, Transform};
+use crate::simd::{Kernel, Simd, UNIT};
+
+/// A row of a tile that lies outside the image.
+static ZEROS: [f32; MAX_LENGTH] = [0.0; MAX_LENGTH];
+
+/// Values of the spectra of as many pairs as a vector has lanes.
+pub(crate) fn spectra_len(fft: &Fft, lanes: usize) -> usize {
+    2 * lanes * fft.tiling.tile[0] * fft.tiling.tile[1]
+}
+
+/// Transforms of the tiles of up to `LANES` pairs of an image [H][W].
+pub(crate) fn analyse<S: Simd>(
+    engine: &mut Engine<'_, S>,
+    pairs: std::ops::Range<usize>,
+    image: &[f32],
+    rows: &mut [Complex<S::V>],
+    spectra: &mut [f32],
+    staging: &mut [S::V],
+) {
+    let (simd, fft) = (engine.simd, engine.fft);
+    let [height, width] = [fft.conv.height, fft.conv.width];
+    let [count, _] = fft.tiling.input;
+    let [tile_rows, columns] = fft.tiling.tile;
+    let (re, im) = staging[..2 * columns].split_at_mut(columns);
+    // Rows of tiles that stick out to the right, padded with 0.
+    let mut edges = [[0.0; MAX_LENGTH]; 2 * 16];
+    for h in 0..count {
+        for (lane, pair) in pairs.clone().enumerate() {
+            for (tile, [row, column]) in fft.tiling.origins(pair).into_iter().enumerate() {
+                if row + h < height && column < width && column + columns > width {
+                    let start = (row + h) * width;
+                    edges[2 * lane + tile][..width - column]
+                        .copy_from_slice(&image[start + column..start + width]);
+                }
+            }
+        }
+        let mut tiles: [[&[f32]; 16]; 2] = [[&ZEROS; 16]; 2];
+        for (lane, pair) in pairs.clone().enumerate() {
+            for (tile, [row, column]) in fft.tiling.origins(pair).into_iter().enumerate() {
+                if row + h < height && column < width {
+                    let start = (row + h) * width + column;
+                    tiles[tile][lane] = if column + columns <= width {
+                        &image[start..start + columns]
+                    } else {
+                        &edges[2 * lane + tile][..columns]
+                    };
+                }
+            }
+        }
+        simd.vectorize(Transpose {
+            rows: &tiles[0],
+            columns: &mut *re,
+        });
+        simd.vectorize(Transpose {
+            rows: &tiles[1],
+            columns: &mut *im,
+        });
+        let start = row_start(count, columns, 0, h);
+        simd.vectorize(Transform {
+            length: columns,
+            twiddles: &fft.twiddles[1],
+            source: Parts(&*re, &*im),
+            sink: super::analysis::Contiguous(&mut rows[start..start + columns]),
+            work: &mut *engine.work,
+        });
+    }
+    for column in 0..columns {
+        simd.vectorize(Transform {
+            length: tile_rows,
+            twiddles: &fft.twiddles[0],
+            source: StridedColumn {
+                values: &rows[column..],
+                pitch: columns + 1,
+                rows: count,
+            },
+            sink: Scatter {
+                spectra: &mut spectra[column * tile_rows * 2 * S::UNITS..],
+                stride: columns * tile_rows * 2 * S::UNITS,
+            },
+            work: &mut *engine.work,
+        });
+    }
+}
+
+struct Transpose<'a, V> {
+    rows: &'a [&'a [f32]; 16],
+    columns: &'a mut [V],
+}
+
+impl<S: Simd> Kernel<S> for Transpose<'_, S::V> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run(self, simd: S) {
+        simd.transpose_rows(self.rows, self.columns.len(), self.columns);
+    }
+}
+
+struct Parts<'a, V>(&'a [V], &'a [V]);
+
+impl<S: Simd> Source<S> for Parts<'_, S::V> {
+    #[inline(always)]
+    fn load(&self, _: S, index: usize) -> Complex<S::V> {
+        [self.0[index], self.1[index]]
+    }
+}
+
+/// Hands the lanes of a column out to the vectors of outputs that they belong to.
+struct Scatter<'a> {
+    spectra: &'a mut [f32],
+    stride: usize,
+}
+
+impl<S: Simd> Sink<S> for Scatter<'_> {
+    #[inline(always)]
+    fn store(&mut self, simd: S, index: usize, value: Complex<S::V>) {
+        let spectra = &mut self.spectra[index * 2 * S::UNITS..];
+        simd.scatter_units(value, spectra, self.stride);
+    }
+}
+
+/// Spectra of the input under the units of one vector of outputs.
+#[derive(Clone, Copy)]
+pub(crate) struct InputSpectra<'a> {
+    /// For each unit, from the real part at row 0 of a column on.
+    units: [&'a [f32]; 2],
+}
+
+impl<'a> InputSpectra<'a> {
+    /// Column `column` of the pairs `pairs` (counted from the first of the group) of the units.
+    pub(crate) fn new<S: Simd>(
+        fft: &Fft,
+        spectra: &'a [f32],
+        pairs: [usize; 2],
+        column: usize,
+    ) -> Self {
+        let [height, width] = fft.tiling.tile;
+        let units = pairs.map(|pair| {
+            let (vector, unit) = (pair / S::UNITS, pair % S::UNITS);
+            let start = (vector * width + column) * height * 2 * S::UNITS;
+            &spectra[start + unit..start + height * 2 * S::UNITS]
+        });
+        Self { units }
+    }
+
+    #[inline(always)]
+    fn load<S: Simd>(&self, simd: S, index: usize) -> Complex<S::V> {
+        let [a, b] = self.units;
+        let re = index * 2 * S::UNITS;
+        let im = re + S::UNITS;
+        [
+            simd.splat_units([&a[re], &b[re]]),
+            simd.splat_units([&a[im], &b[im]]),
+        ]
+    }
+}
+
+/// `X conj(W)` at one column of frequencies, parts exchanged for the inverse transform.
+pub(crate) struct Pointwise<'a> {
+    pub(crate) x: InputSpectra<'a>,
+    pub(crate) layout: SpectraLayout,
+    pub(crate) weights: &'a [f32],
+    pub(crate) mirrored: bool,
+    /// Block of output channels of each unit.
+    pub(crate) blocks: [usize; 2],
+}
+
+impl<S: Simd> Source<S> for Pointwise<'_> {
+    #[inline(always)]
+    fn load(&self, simd: S, index: usize) -> Complex<S::V> {
+        let height = self.layout.height;
+        let row = if self.mirrored && index != 0 {
+            height - index
+        } else {
+            index
+        };
+        let (pixels, _) = self.weights.as_chunks::<UNIT>();
+        let entry = row * (self.layout.lanes / UNIT) * 2;
+        let (a, b) = (entry + 2 * self.blocks[0], entry + 2 * self.blocks[1]);
+        let wr = simd.load_units([&pixels[a], &pixels[b]]);
+        let wi = simd.load_units([&pixels[a + 1], &pixels[b + 1]]);
+        let [xr, xi] = self.x.load(simd, index);
+        if self.mirrored {
+            let re = simd.fnma(xi, wi, simd.mul(xr, wr));
+            [simd.fma(xr, wi, simd.mul(xi, wr)), re]
+        } else {
+            let re = simd.fma(xi, wi, simd.mul(xr, wr));
+            [simd.fnma(xr, wi, simd.mul(xi, wr)), re]
+        }
+    }
+}
+
+/// Adds `X conj(D)`, or for a mirrored column its conjugate at the opposite row, to the spectrum of the
+/// weight gradient; keeps `D` at row 0.
+pub(crate) struct AddProduct<'a, V> {
+    pub(crate) x: InputSpectra<'a>,
+    pub(crate) mirrored: bool,
+    pub(crate) sum: &'a mut [Complex<V>],
+    pub(crate) first: &'a mut Complex<V>,
+}
+
+impl<S: Simd> Sink<S> for AddProduct<'_, S::V> {
+    #[inline(always)]
+    fn store(&mut self, simd: S, index: usize, [dr, di]: Complex<S::V>) {
+        if index == 0 {
+            *self.first = [dr, di];
+        }
+        let [xr, xi] = self.x.load(simd, index);
+        if self.mirrored {
+            let row = if index == 0 {
+                0
+            } else {
+                self.sum.len() - index
+            };
+            let [re, im] = &mut self.sum[row];
+            *re = simd.fma(xi, di, simd.fma(xr, dr, *re));
+            *im = simd.fnma(xi, dr, simd.fma(xr, di, *im));
+        } else {
+            let [re, im] = &mut self.sum[index];
+            *re = simd.fma(xi, di, simd.fma(xr, dr, *re));
+            *im = simd.fnma(xr, di, simd.fma(xi, dr, *im));
+        }
+    }
+}
