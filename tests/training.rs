@@ -339,6 +339,19 @@ fn other_data_are_refused_on_resume() {
         &["train", text(&other), "--resume", text(&run)],
         &["fingerprint", "--init-from"],
     );
+    // The same parameters, simulated with other physics.
+    let physics = directory.path().join("physics");
+    let mut manifest = small_manifest();
+    manifest.simulation = Some(
+        [("physics".to_string(), "other".into())]
+            .into_iter()
+            .collect(),
+    );
+    write_small_data(&physics, &manifest, 20);
+    fail(
+        &["train", text(&physics), "--resume", text(&run)],
+        &["fingerprint"],
+    );
     // The same data elsewhere are the same data.
     let moved = directory.path().join("moved");
     fs::rename(&data, &moved).expect("rename");

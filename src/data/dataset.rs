@@ -117,7 +117,7 @@ impl Dataset {
         })
     }
 
-    /// A digest of geometry, quantity and table: whether two runs saw the same data. Cells do not
+    /// A digest of geometry, quantity, simulated physics and table: whether two runs saw the same data. Cells do not
     /// enter, reading terabytes for it would be out of proportion.
     #[must_use]
     pub fn fingerprint(&self) -> String {
@@ -135,6 +135,10 @@ impl Dataset {
         for parameter in &manifest.parameters {
             let range = (parameter.min, parameter.max);
             digest.update(format!(" {} {} {range:?}", parameter.name, parameter.unit));
+        }
+        if let Some(simulation) = &manifest.simulation {
+            // The same parameters under other physics are other data.
+            digest.update(format!(" {simulation:?}"));
         }
         for light_cone in &self.light_cones {
             digest.update(format!("\n{} {:?}", light_cone.id, light_cone.parameters));
