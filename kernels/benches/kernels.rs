@@ -9,7 +9,7 @@
 
 use std::time::Instant;
 
-use dawn21_kernels::dense::fused::{self, DenseParameters};
+use dawn21_kernels::dense::fused::{self, DenseParameters, InputGradient};
 use dawn21_kernels::rmsprop::RmsProp;
 use dawn21_kernels::simd::{Level, peak};
 use dawn21_kernels::stage::{
@@ -228,7 +228,11 @@ fn run(level: Level, images: usize, repeats: usize, report: &Report) {
             bias: &mut bias,
             bias_mean_square: &mut bias_mean_square,
         };
-        fused::backward_and_update(level, &dense, &optimizer, x, &dy, parameters, Some(dx))
+        let wanted = Some(InputGradient {
+            values: dx,
+            scale: 1.0,
+        });
+        fused::backward_and_update(level, &dense, &optimizer, x, &dy, parameters, wanted)
             .expect("dense");
     };
     let times = time(repeats, || step(&features, &mut dx));
@@ -248,7 +252,10 @@ fn run(level: Level, images: usize, repeats: usize, report: &Report) {
             bias: &mut bias,
             bias_mean_square: &mut bias_mean_square,
         };
-        let wanted = Some(&mut dx[..]);
+        let wanted = Some(InputGradient {
+            values: &mut dx,
+            scale: 1.0,
+        });
         fused::backward_and_update(level, &dense, &optimizer, features, &dy, parameters, wanted)
             .expect("dense");
         both.backward(&prepared, &dx);
