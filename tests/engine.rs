@@ -381,6 +381,55 @@ fn parameters_come_back_as_they_were_loaded() {
 }
 
 #[test]
+fn averages_follow_the_weights_and_stay_out_of_the_steps() {
+    for (name, architecture) in architectures() {
+        let case = Case::new(architecture);
+        for execution in executions() {
+            let mut engine = case.engine(execution);
+            let mut without = case.engine(execution);
+            assert_eq!(engine.average().expect("shapes"), None);
+            engine
+                .load_average(Some(&case.parameters))
+                .expect("own parameters");
+            let mut expected = case.parameters.clone();
+            for step in 0..3 {
+                let mode = Mode::Training { seed: 8, step };
+                for engine in [&mut engine, &mut without] {
+                    *engine.input_mut() = case.input.clone();
+                    engine
+                        .train_step(&case.targets, mode, &OPTIMIZER)
+                        .expect("fits");
+                }
+                engine.update_average(0.75);
+                let weights = engine.parameters().expect("loaded");
+                assert!(
+                    bits(&weights) == bits(&without.parameters().expect("loaded")),
+                    "{name}"
+                );
+                for (average, tensor) in expected.tensors_mut().zip(weights.tensors()) {
+                    for (average, value) in average.values.iter_mut().zip(&tensor.values) {
+                        *average += 0.25 * (value - *average);
+                    }
+                }
+            }
+            let average = engine.average().expect("shapes").expect("kept");
+            assert!(bits(&average) == bits(&expected), "{name}, {execution:?}");
+            // Predictions are those of the average while it is swapped in.
+            engine.swap_average();
+            *engine.input_mut() = case.input.clone();
+            let swapped = engine.predict().expect("fits").to_vec();
+            engine.swap_average();
+            let mut other = Engine::new(case.architecture.clone(), execution).expect("plan");
+            other.load(&average, None).expect("own parameters");
+            *other.input_mut() = case.input.clone();
+            assert_eq!(swapped, other.predict().expect("fits"), "{name}");
+            engine.load_average(None).expect("nothing");
+            assert_eq!(engine.average().expect("shapes"), None);
+        }
+    }
+}
+
+#[test]
 fn a_loss_that_is_not_finite_leaves_the_weights_alone() {
     for (name, architecture) in architectures() {
         let case = Case::new(architecture);

@@ -33,16 +33,12 @@ impl DenseHead {
         dropout: Option<(f64, u64)>,
     ) -> Option<Self> {
         let shape = DenseShape::new(map.internal_len(), shape.outputs()).ok()?;
-        let zeros = |len| Learned {
-            values: vec![0.0; len],
-            mean_square: Vec::new(),
-        };
         Some(Self {
             shape,
             map,
             dropout,
-            weight: zeros(shape.weight_len()),
-            bias: zeros(shape.outputs()),
+            weight: Learned::zeros(shape.weight_len()),
+            bias: Learned::zeros(shape.outputs()),
         })
     }
 
@@ -89,6 +85,10 @@ impl DenseHead {
         self.map
             .restore_inputs(outputs, &self.weight.mean_square, &mut weight)?;
         Ok([weight, self.bias.mean_square.clone()])
+    }
+
+    pub(super) fn learned_mut(&mut self) -> [&mut Learned; 2] {
+        [&mut self.weight, &mut self.bias]
     }
 
     pub(super) fn is_finite(&self) -> bool {

@@ -151,6 +151,58 @@ impl Segment {
         }
     }
 
+    pub(super) fn has_mean_squares(&self) -> bool {
+        match self {
+            Self::Convolutions(segment) => segment.has_mean_squares(),
+            Self::Plain(segment) => segment.has_mean_squares(),
+        }
+    }
+
+    pub(super) fn has_average(&self) -> bool {
+        match self {
+            Self::Convolutions(segment) => segment.has_average(),
+            Self::Plain(segment) => segment.has_average(),
+        }
+    }
+
+    /// Makes the average what the weights are.
+    pub(super) fn copy_to_average(&mut self) {
+        match self {
+            Self::Convolutions(segment) => {
+                segment.for_each_learned(|learned| learned.average.clone_from(&learned.values));
+            }
+            Self::Plain(segment) => segment.copy_to_average(),
+        }
+    }
+
+    pub(super) fn clear_average(&mut self) {
+        match self {
+            Self::Convolutions(segment) => {
+                segment.for_each_learned(|learned| learned.average = Vec::new());
+            }
+            Self::Plain(segment) => segment.clear_average(),
+        }
+    }
+
+    pub(super) fn update_average(&mut self, decay: f32) {
+        match self {
+            Self::Convolutions(segment) => {
+                segment.for_each_learned(|learned| learned.average(decay));
+            }
+            Self::Plain(segment) => segment.update_average(decay),
+        }
+    }
+
+    pub(super) fn swap_average(&mut self) {
+        match self {
+            Self::Convolutions(segment) => {
+                segment.for_each_learned(Learned::swap_average);
+                segment.forget_prepared();
+            }
+            Self::Plain(segment) => segment.swap_average(),
+        }
+    }
+
     /// Where the segment before writes.
     pub(super) fn input_mut(&mut self) -> &mut Vec<f32> {
         match self {
