@@ -6,9 +6,10 @@ use dawn21_kernels::stage::{
     ConvStack, Prepared, StackActivations, StageGradients, StageShape, StageWeights,
 };
 
+use super::Purpose;
 use super::dense_head::DenseHead;
+use super::learned::Learned;
 use super::segments::all_finite;
-use super::{Learned, Purpose};
 use crate::model::activations::Mode;
 use crate::model::execution::Execution;
 use crate::model::parameters::Tensor;

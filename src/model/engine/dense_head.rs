@@ -8,8 +8,9 @@ use dawn21_kernels::simd::Level;
 use dawn21_kernels::stage::FeatureMap;
 use dawn21_kernels::{DenseShape, ShapeError};
 
+use super::Purpose;
+use super::learned::Learned;
 use super::segments::all_finite;
-use super::{Learned, Purpose};
 use crate::model::parameters::Tensor;
 
 /// Dropout of the features, then a dense layer.

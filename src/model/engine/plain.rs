@@ -3,7 +3,8 @@
 use dawn21_kernels::ShapeError;
 use dawn21_kernels::rmsprop;
 
-use super::{Purpose, move_average};
+use super::Purpose;
+use super::learned::move_average;
 use crate::model::activations::{Activations, Mode};
 use crate::model::architecture::Architecture;
 use crate::model::network::Network;

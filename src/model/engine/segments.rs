@@ -3,10 +3,11 @@
 use dawn21_kernels::ShapeError;
 use dawn21_kernels::stage::StageShape;
 
+use super::Purpose;
 use super::convolutions::Convolutions;
 use super::dense_head::DenseHead;
+use super::learned::Learned;
 use super::plain::Plain;
-use super::{Learned, Purpose};
 use crate::model::activations::Mode;
 use crate::model::architecture::Architecture;
 use crate::model::execution::{Convolution, Execution};
