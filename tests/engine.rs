@@ -333,6 +333,41 @@ fn running_averages_move_as_in_the_plain_network() {
 }
 
 #[test]
+fn recalibrated_averages_are_the_plain_mean_of_batches_without_dropout() {
+    for (name, architecture) in architectures() {
+        let case = Case::new(architecture);
+        // The same images twice have the same statistics; halves have others.
+        let half = case.input.len() / 2;
+        let parts = [&case.input[..half], &case.input[half..]];
+        let network = Network::new(case.architecture.clone());
+        let mut exact: Parameters<f64> = case.parameters.convert();
+        let mut activations = network.activations();
+        for (before, part) in parts.iter().enumerate() {
+            *activations.input_mut() = part.iter().map(|&v| v.into()).collect();
+            network
+                .forward(&exact, &mut activations, Mode::Statistics)
+                .expect("fits");
+            network
+                .average_running_statistics(&mut exact, &activations, before)
+                .expect("fits");
+        }
+        for execution in executions() {
+            let mut engine = case.engine(execution);
+            for (before, part) in parts.iter().enumerate() {
+                *engine.input_mut() = part.to_vec();
+                engine.recalibrate(before).expect("fits");
+            }
+            let parameters = engine.parameters().expect("loaded");
+            assert_eq!(parameters.trainable, case.parameters.trainable, "{name}");
+            for (actual, exact) in parameters.buffers.iter().zip(&exact.buffers) {
+                let what = format!("{name}: {}", actual.name);
+                assert_close(&what, &actual.values, &exact.values, largest(&exact.values));
+            }
+        }
+    }
+}
+
+#[test]
 fn engine_gives_the_same_bits_for_any_thread_count() {
     for (name, architecture) in architectures() {
         let case = Case::new(architecture);

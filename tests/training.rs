@@ -134,7 +134,11 @@ fn results_are_the_same_bits_for_any_thread_count() {
 const EVERY_STEP: [&str; 2] = ["--set", "training.checkpoint_minutes=1e-9"];
 
 /// Everything that the trainer may keep besides the weights.
-const ALL_OPTIONS: [&str; 14] = [
+const ALL_OPTIONS: [&str; 18] = [
+    "--set",
+    "training.normalization_recalibration.enabled=true",
+    "--set",
+    "training.normalization_recalibration.images=20",
     "--set",
     "training.weight_averaging.enabled=true",
     "--set",

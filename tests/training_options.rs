@@ -242,6 +242,16 @@ fn options_change_what_they_should_and_nothing_else() {
     };
     let rates: Vec<f64> = (0..4).map(|e| expected.learning_rate(1e-3, e, 4)).collect();
     assert_eq!(column(&cosine, "learning_rate"), rates);
+    // Other running averages: the same steps, another validation.
+    let recalibrated = train(
+        "recalibrated",
+        &["training.normalization_recalibration.enabled=true"],
+    );
+    assert_eq!(losses(&recalibrated), losses(&plain));
+    assert_ne!(
+        column(&recalibrated, "validation_loss"),
+        column(&plain, "validation_loss")
+    );
     let flipped = train("flipped", &["training.augmentation.flip=true"]);
     assert_ne!(losses(&flipped), losses(&plain));
     // Validation images stay as they are: with the weights of another run they give the same.

@@ -12,7 +12,9 @@ use crate::data::slices::SliceConfig;
 use crate::data::split::SplitConfig;
 use crate::model::architecture::LayerSpec;
 use crate::model::execution::ExecutionConfig;
-use crate::training::schedule::{CosineDecay, EarlyStopping, ReduceOnPlateau, WeightAveraging};
+use crate::training::schedule::{
+    CosineDecay, EarlyStopping, NormalizationRecalibration, ReduceOnPlateau, WeightAveraging,
+};
 
 /// The presets that come with the program.
 const PRESETS: [(&str, &str); 2] = [
@@ -76,6 +78,9 @@ pub struct TrainingConfig {
     /// Average of the weights over the last steps.
     #[serde(default)]
     pub weight_averaging: WeightAveraging,
+    /// Running averages of normalisations made anew for validation.
+    #[serde(default)]
+    pub normalization_recalibration: NormalizationRecalibration,
     /// Random symmetries of the images.
     #[serde(default)]
     pub augmentation: Augmentation,
@@ -228,7 +233,7 @@ impl Config {
         let not_negative = |value: f64| value.is_finite() && value >= 0.0;
         let cosine = &training.cosine_decay;
         let averaging = &training.weight_averaging;
-        let rules: [(&'static str, bool, String, &'static str); 15] = [
+        let rules: [(&'static str, bool, String, &'static str); 16] = [
             (
                 "training.epochs",
                 training.epochs > 0,
@@ -303,6 +308,12 @@ impl Config {
                 !(cosine.enabled && plateau.enabled),
                 "true, and training.reduce_on_plateau.enabled too".to_string(),
                 "one schedule of the learning rate",
+            ),
+            (
+                "training.normalization_recalibration.images",
+                training.normalization_recalibration.images > 1,
+                training.normalization_recalibration.images.to_string(),
+                "at least 2",
             ),
             (
                 "training.weight_averaging.decay",

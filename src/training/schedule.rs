@@ -128,6 +128,27 @@ impl WeightAveraging {
     }
 }
 
+/// Running averages of batch normalisations made anew at the end of each epoch, from training images with the
+/// weights of that moment and without dropout (Wu & Johnson 2021; Li et al. 2019): those that training leaves
+/// belong to earlier weights and to features with dropout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NormalizationRecalibration {
+    /// Whether it is done.
+    pub enabled: bool,
+    /// Training images used, the first ones of the epoch's order.
+    pub images: usize,
+}
+
+impl Default for NormalizationRecalibration {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            images: 2000,
+        }
+    }
+}
+
 /// What both schedules remember: the best loss and how long ago it was.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -238,11 +238,7 @@ impl<'a> Trainer<'a> {
         stop: &AtomicBool,
     ) -> Result<bool, TrainingError> {
         let epoch = self.position.epochs_done;
-        let images = if self.config.training.shuffle {
-            shuffled(&self.training_images, self.config.seed, epoch)
-        } else {
-            self.training_images.clone()
-        };
+        let images = self.epoch_order();
         let ranges = batch_ranges(images.len(), self.config.training.batch_size);
         observer.epoch_started(epoch + 1, self.position.images_done, images.len());
         while self.position.batches_done < ranges.len() {
@@ -311,6 +307,35 @@ impl<'a> Trainer<'a> {
         Ok(loss)
     }
 
+    /// The training images in the order of the current epoch.
+    fn epoch_order(&self) -> Vec<ImageIndex> {
+        match self.config.training.shuffle {
+            true => {
+                let epoch = self.position.epochs_done;
+                shuffled(&self.training_images, self.config.seed, epoch)
+            }
+            false => self.training_images.clone(),
+        }
+    }
+
+    /// Running averages of the normalisations for the weights that are validated, if asked for.
+    fn recalibrate(&mut self) -> Result<(), TrainingError> {
+        let settings = self.config.training.normalization_recalibration;
+        if !settings.enabled {
+            return Ok(());
+        }
+        let mut images = self.epoch_order();
+        images.truncate(settings.images);
+        let ranges = batch_ranges(images.len(), self.config.training.batch_size);
+        for (before, range) in ranges.into_iter().enumerate() {
+            let input = self.engine.input_mut();
+            let images = &images[range];
+            self.reader.read_batch(images, input, &mut self.targets)?;
+            self.engine.recalibrate(before)?;
+        }
+        Ok(())
+    }
+
     /// How the images of a batch are read in this epoch.
     fn views(&self, batch: &[ImageIndex]) -> Vec<View> {
         let augmentation = self.config.training.augmentation;
@@ -325,6 +350,7 @@ impl<'a> Trainer<'a> {
         let started = Instant::now();
         // Validation and the best model have the averaged weights, if there are any.
         self.engine.swap_average();
+        let recalibrated = self.recalibrate();
         let predictions = predict(
             &mut self.engine,
             &self.reader,
@@ -334,6 +360,7 @@ impl<'a> Trainer<'a> {
         );
         let validated = self.engine.parameters();
         self.engine.swap_average();
+        recalibrated?;
         let (predictions, validated) = (predictions?, validated?);
         if !predictions.loss().is_finite() {
             return Err(TrainingError::NonFiniteValidation {

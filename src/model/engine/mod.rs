@@ -171,6 +171,25 @@ impl Engine {
         Ok(loss)
     }
 
+    /// Makes the running averages of all normalisations the plain mean of the statistics of this mini-batch
+    /// ([`Engine::input_mut`]) and of `before` earlier ones, with the present weights and without dropout.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when the input is not a whole number of images.
+    pub fn recalibrate(&mut self, before: usize) -> Result<(), ShapeError> {
+        self.count_images()?;
+        for index in 0..self.segments.len() {
+            let (segment, input, output) = self.connect(index);
+            segment.forward(input, output, Mode::Statistics)?;
+        }
+        for segment in &mut self.segments {
+            if let Segment::Plain(segment) = segment {
+                segment.average_running_statistics(before)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Loss and gradients on the images of [`Engine::input_mut`], without an update.
     ///
     /// # Errors

@@ -108,6 +108,12 @@ impl Plain {
         Ok(())
     }
 
+    /// After a pass in [`Mode::Statistics`].
+    pub(super) fn average_running_statistics(&mut self, before: usize) -> Result<(), ShapeError> {
+        self.network
+            .average_running_statistics(&mut self.parameters, &self.activations, before)
+    }
+
     pub(super) fn backward(
         &mut self,
         dy: &[f32],
