@@ -8,6 +8,7 @@ use crate::data::batches::{ImageIndex, ImageReader, batch_ranges};
 use crate::data::dataset::Dataset;
 use crate::data::scaling::TargetScaling;
 use crate::model::activations::{Activations, Mode};
+use crate::model::model_file::Model;
 use crate::model::network::Network;
 use crate::model::parameters::Parameters;
 
@@ -114,4 +115,26 @@ pub fn in_physical_units(
             ImagePrediction { index, parameters }
         })
         .collect()
+}
+
+/// Runs the network on its input and returns the features of each image.
+///
+/// # Errors
+/// [`PredictionError`] when the parameters are another network's.
+pub fn forward(
+    model: &Model,
+    activations: &mut Activations<f32>,
+) -> Result<Vec<Vec<f64>>, PredictionError> {
+    model
+        .network
+        .forward(&model.parameters, activations, Mode::Inference)?;
+    let images = activations.input_mut().len() / model.network.image_len();
+    let features = model.network.features(activations);
+    let count = model.network.feature_count();
+    Ok((0..images)
+        .map(|image| {
+            let row = &features[image * count..(image + 1) * count];
+            row.iter().map(|&value| f64::from(value)).collect()
+        })
+        .collect())
 }

@@ -5,6 +5,7 @@ pub mod architecture;
 mod conv_relu_pool;
 mod decisions;
 pub mod exchange;
+mod features;
 pub mod layer;
 pub mod model_file;
 pub mod network;

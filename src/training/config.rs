@@ -54,6 +54,9 @@ pub struct TrainingConfig {
     pub epochs: u64,
     /// Images per step.
     pub batch_size: usize,
+    /// Images of each light-cone that are trained on, the first ones; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_per_light_cone: Option<usize>,
     /// Whether every epoch has its own order of images; if not, that of the table.
     pub shuffle: bool,
     /// When given, replaces the rate of every dropout layer; 0 switches dropout off.
@@ -212,7 +215,7 @@ impl Config {
         let positive = |value: f64| value.is_finite() && value > 0.0;
         let fraction = |value: f64| (0.0..1.0).contains(&value);
         let not_negative = |value: f64| value.is_finite() && value >= 0.0;
-        let rules: [(&'static str, bool, String, &'static str); 12] = [
+        let rules: [(&'static str, bool, String, &'static str); 13] = [
             (
                 "training.epochs",
                 training.epochs > 0,
@@ -223,6 +226,12 @@ impl Config {
                 "training.batch_size",
                 training.batch_size > 0,
                 training.batch_size.to_string(),
+                "at least 1",
+            ),
+            (
+                "training.images_per_light_cone",
+                training.images_per_light_cone != Some(0),
+                "0".to_string(),
                 "at least 1",
             ),
             (
