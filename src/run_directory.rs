@@ -50,6 +50,8 @@ pub enum RunDirectoryError {
 
 const LOCK_FILE: &str = "lock";
 const RECORD_FILE: &str = "run.toml";
+/// The calibration lies beside the model file.
+pub const CALIBRATION_FILE: &str = "calibration.json";
 
 impl RunDirectory {
     /// Creates a new run directory, or takes an empty one, and locks it.
@@ -206,6 +208,18 @@ impl RunDirectory {
     #[must_use]
     pub fn predictions(&self) -> PathBuf {
         self.path.join("predictions.csv")
+    }
+
+    /// `calibration.json`: uncertainties and domain of the best weights, from the validation images.
+    #[must_use]
+    pub fn calibration(&self) -> PathBuf {
+        self.path.join(CALIBRATION_FILE)
+    }
+
+    /// `report.html`: figures and tables in one page.
+    #[must_use]
+    pub fn report(&self) -> PathBuf {
+        self.path.join("report.html")
     }
 
     /// `figures/`.

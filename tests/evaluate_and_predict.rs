@@ -51,15 +51,20 @@ fn evaluate_scores_the_test_set_in_physical_units() {
     );
     let metrics = read_json(&run.join("metrics.json"));
     assert_eq!(metrics["part"], "test");
-    assert!(run.join("figures/recovery.svg").is_file());
+    for name in ["level", "period"] {
+        let figure = format!("figures/recovery_{name}.svg");
+        assert!(run.join(figure).is_file());
+    }
 
     // The scores again, from the predictions alone.
     let predictions = fs::read_to_string(run.join("predictions.csv")).expect("predictions");
     let header = "id,y_plane,first_x,level_true,level_predicted,period_true,period_predicted";
     assert!(predictions.starts_with(header), "{predictions}");
     for (index, name) in ["level", "period"].iter().enumerate() {
+        // The first of the three images of each light-cone counts.
         let pairs: Vec<(f64, f64)> = rows(&predictions)
             .iter()
+            .step_by(3)
             .map(|row| {
                 let number = |i: usize| row[i].parse().expect("number");
                 (number(3 + 2 * index), number(4 + 2 * index))
@@ -89,21 +94,17 @@ fn other_parts_and_other_data_do_not_replace_the_scores_of_the_test_set() {
     let (directory, data, run) = trained();
     succeed(&["evaluate", text(&run), text(&data)]);
     let before = fs::read(run.join("metrics.json")).expect("metrics");
-    let table = succeed(&[
-        "evaluate",
-        text(&run),
-        text(&data),
-        "--part",
-        "train",
-        "--all-images",
-    ]);
+    let table = succeed(&["evaluate", text(&run), text(&data), "--part", "train"]);
     assert!(
-        table.contains("96 images of 32 light-cones (train)"),
+        table.contains("32 images of 32 light-cones (train)"),
         "{table}"
     );
-    assert_eq!(
-        read_json(&run.join("evaluation-train/metrics.json"))["images"],
-        96
+    let metrics = read_json(&run.join("evaluation-train/metrics.json"));
+    assert_eq!(metrics["images"], 32);
+    assert_eq!(metrics["each_image"]["predictions"], 96);
+    assert!(
+        metrics["coverage"].is_null(),
+        "these light-cones are no test"
     );
 
     let other = directory.path().join("other");
@@ -127,20 +128,13 @@ fn other_parts_and_other_data_do_not_replace_the_scores_of_the_test_set() {
 #[test]
 fn predict_agrees_with_evaluate_and_takes_cubes_and_images() {
     let (directory, data, run) = trained();
-    succeed(&[
-        "evaluate",
-        text(&run),
-        text(&data),
-        "--part",
-        "all",
-        "--all-images",
-    ]);
+    succeed(&["evaluate", text(&run), text(&data), "--part", "all"]);
     let expected =
         fs::read_to_string(run.join("evaluation-all/predictions.csv")).expect("predictions");
     let cube = data.join("cubes/007.f32");
     let printed = succeed(&["predict", text(&run), text(&cube), "--quiet"]);
     assert!(
-        printed.starts_with("file,y_plane,first_x,level,period\n"),
+        printed.starts_with("file,y_plane,first_x,level,period,level_bias,level_uncertainty,"),
         "{printed}"
     );
     let expected: Vec<_> = rows(&expected)
@@ -168,7 +162,7 @@ fn predict_agrees_with_evaluate_and_takes_cubes_and_images() {
     fs::write(&image_file, image).expect("image");
     let model = run.join("model.safetensors");
     let printed = succeed(&["predict", text(&model), text(&image_file)]);
-    assert_eq!(rows(&printed)[0][3..], actual[1][3..]);
+    assert_eq!(rows(&printed)[0][3..5], actual[1][3..5]);
     let loose = directory.path().join("loose, cube.f32");
     fs::copy(&cube, &loose).expect("copy");
     fail(

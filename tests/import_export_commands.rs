@@ -23,6 +23,15 @@ fn trained() -> (tempfile::TempDir, PathBuf, PathBuf, PathBuf) {
     (directory, data, run, architecture)
 }
 
+/// File, place and parameters of each line of `predict`: only a run that was trained here knows its
+/// uncertainties too.
+fn values(csv: &str) -> Vec<String> {
+    let fields = csv.lines().map(|line| line.split(',').take(5));
+    fields
+        .map(|fields| fields.collect::<Vec<_>>().join(","))
+        .collect()
+}
+
 #[test]
 fn an_imported_run_predicts_evaluates_and_initializes() {
     let (directory, data, run, architecture) = trained();
@@ -55,14 +64,8 @@ fn an_imported_run_predicts_evaluates_and_initializes() {
         let import = ["import-model", text(&out), "--out", text(&imported)];
         succeed(&[&import[..], like].concat());
         let predicted = succeed(&["predict", text(&imported), text(&cube)]);
-        assert_eq!(
-            predicted,
-            if weights == "best" {
-                &*expected
-            } else {
-                &*last
-            }
-        );
+        let wanted = if weights == "best" { &expected } else { &last };
+        assert_eq!(values(&predicted), values(wanted));
     }
 
     let imported = path("b.h5-run");
@@ -162,7 +165,7 @@ fn import_names_what_is_missing_or_given_twice() {
         succeed(&[&command[..], &shape].concat())
     };
     // The configuration file has the slices, too.
-    assert_eq!(predict(&out), predict(&run));
+    assert_eq!(values(&predict(&out)), values(&predict(&run)));
 }
 
 #[test]

@@ -384,7 +384,7 @@ fn light_cone_figure_is_drawn_and_wrong_files_are_named() {
     let png = fs::read(format!("{prefix}.png")).expect("a PNG");
     assert_eq!(png[..4], *b"\x89PNG");
     let svg = fs::read_to_string(format!("{prefix}.svg")).expect("an SVG");
-    for text in ["redshift", "comoving distance", "T_b (mK)", "mean x_HI"] {
+    for text in ["redshift", "frequency [MHz]", "[mK]", "mean "] {
         assert!(svg.contains(text), "no `{text}` in the figure");
     }
     let text = refused(&["figures", "light-cone", &cube, "--plane", "5"]);

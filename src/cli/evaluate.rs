@@ -5,18 +5,21 @@ use std::path::PathBuf;
 use super::model_argument::{self, Weights};
 use super::output::{line, note};
 use super::progress::Items;
-use super::{CommandError, Threads, table};
+use super::{CommandError, Threads, calibrate, table};
 use crate::atomic_file::FileError;
 use crate::data::batches::{ImageReader, all_images, first_images};
 use crate::data::dataset::Dataset;
 use crate::data::scaling::TargetScaling;
 use crate::data::slices::Slicing;
 use crate::data::split::{Part, Split};
-use crate::evaluation::prediction::{in_physical_units, predict};
-use crate::evaluation::results::{
-    Metrics, ParameterScores, score, write_metrics, write_predictions,
+use crate::evaluation::calibration::Calibration;
+use crate::evaluation::metrics::Pair;
+use crate::evaluation::prediction::{ImagePrediction, in_physical_units, predict};
+use crate::evaluation::results::{Coverage, Metrics, write_metrics, write_predictions};
+use crate::evaluation::scores::{
+    ParameterScores, Scores, mean_by_light_cone, of_first_images, score,
 };
-use crate::figures::recovery;
+use crate::figures::run_figures::recovery_figures;
 use crate::model::model_file::ModelDescription;
 use crate::run_directory::RunDirectory;
 use crate::training::run_record::{RunRecord, RunRecordError};
@@ -30,9 +33,10 @@ pub(super) struct Arguments {
     /// Light-cones to score; absent: `test` for the data that the run was trained on, else `all`
     #[arg(long)]
     part: Option<PartArgument>,
-    /// Score every image of a light-cone, not only the first as the paper does
-    #[arg(long)]
-    all_images: bool,
+    /// Images of each light-cone that are predicted. The printed scores are those of the first ones, as in the
+    /// paper; `all` adds the scores of each image and of the mean over a light-cone's images
+    #[arg(long, value_enum, default_value = "all")]
+    images: Images,
     /// Which weights
     #[arg(long, value_enum, default_value = "best")]
     weights: Weights,
@@ -45,6 +49,14 @@ pub(super) struct Arguments {
     /// Print the result only
     #[arg(long)]
     quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Images {
+    /// Every image
+    All,
+    /// The first image only: as many times faster as a light-cone has images
+    First,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -93,15 +105,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let slicing = Slicing::new(dataset.manifest(), &description.slices)?;
     description.check_data(dataset.manifest(), &slicing)?;
 
-    let own_data = record.is_some_and(|record| record.check_data(run.path(), &dataset).is_ok());
+    let own_data = record
+        .as_ref()
+        .is_some_and(|record| record.check_data(run.path(), &dataset).is_ok());
     let (part, light_cones) = choose_light_cones(arguments, &run, &dataset, own_data)?;
     if !arguments.quiet {
         warn_about_ranges(description, &dataset);
     }
-    let images = if arguments.all_images {
-        all_images(&light_cones, &slicing)
-    } else {
-        first_images(&light_cones)
+    let images = match arguments.images {
+        Images::All => all_images(&light_cones, &slicing),
+        Images::First => first_images(&light_cones),
     };
     let scaling = TargetScaling::new(&description.parameters);
     let reader = ImageReader::new(&dataset, &slicing, description.input, scaling.clone())?;
@@ -110,25 +123,56 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         progress.update(done)
     })?;
     let physical = in_physical_units(&predictions, &images, &dataset, &scaling);
+    let parameters = &description.parameters;
+    let first = of_first_images(&physical);
+    let scores = score(&first, parameters, seed);
+    let several = physical.len() > first.len();
+    let calibration = match arguments.weights {
+        Weights::Best if own_data => {
+            let split = Split::read(&run.split(), &dataset)?;
+            Some(calibrate::ensure(
+                &run,
+                &model,
+                &dataset,
+                &slicing,
+                &split,
+                arguments.quiet,
+            )?)
+        }
+        Weights::Best => Calibration::read(&run.calibration(), &model).ok().flatten(),
+        Weights::Last => None,
+    };
+    // Of the images that it was made with, the calibration knows the truth.
+    let independent = !own_data || part == PartArgument::Test;
     let metrics = Metrics {
         program: concat!("dawn21 ", env!("CARGO_PKG_VERSION")).to_string(),
         model: file.display().to_string(),
         epoch: description.epoch,
+        training_images_per_light_cone: record.as_ref().map(|record| {
+            let training = &record.config.training;
+            training
+                .images_per_light_cone
+                .unwrap_or(slicing.images().len())
+        }),
         data: arguments.data.display().to_string(),
         fingerprint: dataset.fingerprint(),
         part: part.name().to_string(),
         light_cones: light_cones.len(),
-        images: images.len(),
-        loss: predictions.loss(),
+        images: scores.predictions,
+        loss: scores.loss,
         bootstrap_seed: seed,
-        parameters: score(&physical, &description.parameters, seed),
+        parameters: scores.parameters,
+        each_image: several.then(|| score(&physical, parameters, seed)),
+        mean_of_images: several.then(|| score(&mean_by_light_cone(&physical), parameters, seed)),
+        coverage: calibration
+            .filter(|_| independent)
+            .and_then(|calibration| coverage(&calibration, &first)),
     };
 
     let directory = output_directory(arguments, &run, part, own_data);
     std::fs::create_dir_all(&directory)
         .map_err(FileError::at(&directory, "creating the directory"))?;
     let out = RunDirectory::at(&directory);
-    let parameters = &description.parameters;
     write_predictions(
         &out.predictions(),
         &physical,
@@ -136,13 +180,32 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         &slicing,
         parameters,
     )?;
-    recovery::write(&out, &physical, parameters)?;
+    let pairs: Vec<Vec<Pair>> = first.iter().map(|image| image.parameters.clone()).collect();
+    for figure in recovery_figures(parameters, &pairs) {
+        figure.write(&out.figures())?;
+    }
     write_metrics(&out.metrics(), &metrics)?;
     print(&metrics)?;
     if !arguments.quiet {
         note(format_args!("stored in {}", directory.display()));
     }
     Ok(())
+}
+
+/// How often the truth lies within the uncertainties; none of a calibration that has none.
+fn coverage(calibration: &Calibration, predictions: &[ImagePrediction]) -> Option<Vec<Coverage>> {
+    let parameters = calibration.parameters.iter().enumerate();
+    parameters
+        .map(|(index, parameter)| {
+            let pairs: Vec<Pair> = predictions.iter().map(|p| p.parameters[index]).collect();
+            let [within_one, within_two] = parameter.recovery.coverage(&pairs)?;
+            Some(Coverage {
+                name: parameter.name.clone(),
+                within_one,
+                within_two,
+            })
+        })
+        .collect()
 }
 
 fn choose_light_cones(
@@ -266,8 +329,37 @@ fn print(metrics: &Metrics) -> Result<(), CommandError> {
         "{} images of {} light-cones ({}), epoch {}, loss {:.6}",
         metrics.images, metrics.light_cones, metrics.part, metrics.epoch, metrics.loss
     ))?;
+    if let (Some(each), Some(mean)) = (&metrics.each_image, &metrics.mean_of_images) {
+        print_image_sets(metrics, each, mean)?;
+    }
+    if let Some(coverage) = &metrics.coverage {
+        let shares: Vec<String> = coverage
+            .iter()
+            .map(|c| format!("{} {:.0} %", c.name, 100.0 * c.within_one))
+            .collect();
+        line(format_args!(
+            "truths within the uncertainty (68 % expected): {}",
+            shares.join(", ")
+        ))?;
+    }
     if metrics.light_cones < 30 {
         line("so few light-cones that the scores say little")?;
     }
     Ok(())
+}
+
+/// R2 by the images of a light-cone that count.
+fn print_image_sets(metrics: &Metrics, each: &Scores, mean: &Scores) -> Result<(), CommandError> {
+    let header = ["R2 by", "first image", "each image", "mean of images"];
+    let mut rows = vec![header.map(str::to_string).to_vec()];
+    let scores = each.parameters.iter().zip(&mean.parameters);
+    for (first, (each, mean)) in metrics.parameters.iter().zip(scores) {
+        let r2 = |scores: &ParameterScores| {
+            scores
+                .r2
+                .map_or("-".to_string(), |value| format!("{value:.4}"))
+        };
+        rows.push(vec![first.name.clone(), r2(first), r2(each), r2(mean)]);
+    }
+    line(table::format(&rows).trim_end())
 }

@@ -3,18 +3,23 @@
 // These macros panic when nobody reads the stream any more; `output` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod answers;
 mod bench;
+mod calibrate;
 mod evaluate;
 mod export;
 mod figures;
 mod gradcheck;
+mod images;
 mod import_model;
 mod info;
+mod inspect;
 mod interrupt;
 mod model_argument;
 mod output;
 mod predict;
 mod progress;
+mod report;
 mod simulate;
 mod table;
 mod train;
@@ -29,6 +34,7 @@ use crate::audit::layers::AuditError;
 use crate::data::DataError;
 use crate::data::fault::Fault;
 use crate::data::manifest::ManifestError;
+use crate::evaluation::calibration::CalibrationError;
 use crate::evaluation::prediction::PredictionError;
 use crate::figures::FigureError;
 use crate::figures::light_cone::LightConeFigureError;
@@ -72,15 +78,12 @@ enum Command {
     Bench(bench::Arguments),
     /// Audit every gradient against finite differences, and every f32 kernel against f64
     Gradcheck(gradcheck::Arguments),
-    /// Draw figures
-    #[command(subcommand)]
-    Figures(Figures),
-}
-
-#[derive(Debug, Subcommand)]
-enum Figures {
-    /// Draw one plane of a light-cone and its global history, as PNG and SVG
-    LightCone(figures::LightConeFigureArguments),
+    /// Draw the figures of a run into RUN/figures, or with `light-cone CUBE` one of a light-cone
+    Figures(figures::Arguments),
+    /// Write RUN/report.html: figures, tables and settings of a run in one page
+    Report(report::Arguments),
+    /// Show what a trained network makes of one image: values, response of the first layer, saliency
+    Inspect(inspect::Arguments),
 }
 
 /// Why a command failed.
@@ -98,6 +101,8 @@ enum CommandError {
     Training(#[from] TrainingError),
     #[error(transparent)]
     Prediction(#[from] PredictionError),
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
     #[error(transparent)]
     Model(#[from] ModelError),
     #[error(transparent)]
@@ -121,7 +126,7 @@ enum CommandError {
     #[error(transparent)]
     Audit(#[from] AuditError),
     #[error(transparent)]
-    Figure(#[from] FigureError),
+    Figure(Box<FigureError>),
     #[error(transparent)]
     LightConeFigure(#[from] LightConeFigureError),
     #[error(transparent)]
@@ -137,13 +142,20 @@ enum CommandError {
     Unsound { directory: PathBuf, faults: usize },
 }
 
+// Boxed, since it holds most of the others: every result would be as large.
+impl From<FigureError> for CommandError {
+    fn from(error: FigureError) -> Self {
+        Self::Figure(Box::new(error))
+    }
+}
+
 /// Runs the command of the process's arguments.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Simulate(arguments) => simulate::run(&arguments).map(|()| ExitCode::SUCCESS),
-        Command::Figures(Figures::LightCone(arguments)) => {
-            figures::run(&arguments).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Figures(arguments) => figures::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Report(arguments) => report::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Train(arguments) => train::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Predict(arguments) => predict::run(&arguments).map(|()| ExitCode::SUCCESS),

@@ -3,15 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::calibrate;
 use super::interrupt::{INTERRUPTED, stop_flag};
 use super::model_argument::{self, Weights};
 use super::output::{line, note, quoted};
 use super::progress::TrainingProgress;
 use super::{CommandError, Threads};
+use crate::data::batches::training_images;
 use crate::data::dataset::Dataset;
 use crate::data::slices::Slicing;
 use crate::data::split::{Part, Split};
-use crate::figures::loss_curves;
+use crate::figures::run_figures::loss_figure;
 use crate::model::architecture::Architecture;
 use crate::model::model_file::{self, ModelDescription};
 use crate::model::parameters::Parameters;
@@ -107,7 +109,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let outcome = trainer.run(&mut progress, &stop)?;
     let position = trainer.position();
     if !position.history.is_empty() {
-        loss_curves::write(&run, &position.history)?;
+        loss_figure(&position.history).write(&run.figures())?;
+    }
+    if outcome != Outcome::Interrupted && run.model().exists() {
+        calibrate::after_training(&run, &dataset, &slicing, &split, arguments.quiet)?;
     }
     report(&arguments.data, &run, &trainer, outcome)?;
     Ok(match outcome {
@@ -123,9 +128,12 @@ fn start(arguments: &Arguments, dataset: &Dataset) -> Result<Prepared, CommandEr
     config.input.check()?;
     let split = Split::new(dataset.light_cones().len(), &config.split)?;
     let (architecture, description) = trainer::build(dataset, &slicing, &config)?;
-    let training_light_cones = split.light_cones(Part::Train).len();
-    let images = training_light_cones * slicing.images().len();
-    trainer::check(dataset, &slicing, &config, &architecture, images)?;
+    let images = training_images(
+        &split.light_cones(Part::Train),
+        &slicing,
+        config.training.images_per_light_cone,
+    )?;
+    trainer::check(dataset, &slicing, &config, &architecture, images.len())?;
     let initial = match &arguments.init_from {
         Some(path) => Some(initial_weights(
             arguments,

@@ -26,7 +26,33 @@ pub struct ImageIndex {
 /// All images of some light-cones.
 #[must_use]
 pub fn all_images(light_cones: &[usize], slicing: &Slicing) -> Vec<ImageIndex> {
-    let images = 0..slicing.images().len();
+    some_images(light_cones, slicing.images().len())
+}
+
+/// The images that a training uses of its light-cones: all, or the first `images_per_light_cone`.
+///
+/// # Errors
+/// [`DataError::ImagesPerLightCone`] when there are not so many.
+pub fn training_images(
+    light_cones: &[usize],
+    slicing: &Slicing,
+    images_per_light_cone: Option<usize>,
+) -> Result<Vec<ImageIndex>, DataError> {
+    let available = slicing.images().len();
+    let images = images_per_light_cone.unwrap_or(available);
+    if images > available {
+        return Err(DataError::ImagesPerLightCone {
+            asked: images,
+            available,
+        });
+    }
+    Ok(some_images(light_cones, images))
+}
+
+/// The first `images` images of some light-cones.
+#[must_use]
+pub fn some_images(light_cones: &[usize], images: usize) -> Vec<ImageIndex> {
+    let images = 0..images;
     light_cones
         .iter()
         .flat_map(|&light_cone| {
@@ -40,13 +66,7 @@ pub fn all_images(light_cones: &[usize], slicing: &Slicing) -> Vec<ImageIndex> {
 /// The first image of each light-cone: what validation and test use (paper, footnote 6).
 #[must_use]
 pub fn first_images(light_cones: &[usize]) -> Vec<ImageIndex> {
-    light_cones
-        .iter()
-        .map(|&light_cone| ImageIndex {
-            light_cone,
-            image: 0,
-        })
-        .collect()
+    some_images(light_cones, 1)
 }
 
 /// The images in the order of one epoch: a function of seed and epoch alone.
@@ -175,6 +195,16 @@ impl<'a> ImageReader<'a> {
         Ok(read_view(&cube, view, self.slicing, &self.input, pixels)?)
     }
 
+    /// The cells of one image in mK, neither clipped nor scaled, row by row.
+    ///
+    /// # Errors
+    /// As [`ImageReader::read_batch`].
+    pub fn read_cells(&self, index: ImageIndex) -> Result<Vec<f32>, DataError> {
+        let cube = self.dataset.open_cube(index.light_cone)?;
+        let slice = self.slicing.images()[index.image];
+        Ok(read_cells(&cube, slice, self.slicing)?)
+    }
+
     /// Asks the operating system to start reading the images of a later batch.
     pub fn prefetch(&self, batch: &[ImageIndex], views: &[View]) {
         for (index, view) in batch.iter().zip(views) {
@@ -200,6 +230,33 @@ pub fn read_slice(
     read_view(cube, View::plain(slice), slicing, input, pixels)
 }
 
+/// As [`read_slice`], of any view.
+fn read_view(
+    cube: &Cube,
+    view: View,
+    slicing: &Slicing,
+    input: &InputScaling,
+    pixels: &mut [f32],
+) -> Result<(), Fault> {
+    let rows = pixels.chunks_exact_mut(slicing.columns());
+    for (line, pixels) in sound_lines(cube, view, slicing).zip(rows) {
+        input.apply(line?, pixels);
+    }
+    Ok(())
+}
+
+/// The cells of one image of a cube as they are, row by row.
+///
+/// # Errors
+/// [`Fault::NonFinite`] names the first cell that is not finite.
+pub fn read_cells(cube: &Cube, slice: SliceIndex, slicing: &Slicing) -> Result<Vec<f32>, Fault> {
+    let mut cells = Vec::with_capacity(slicing.image_len());
+    for line in sound_lines(cube, View::plain(slice), slicing) {
+        cells.extend_from_slice(line?);
+    }
+    Ok(cells)
+}
+
 /// Asks the operating system for the pages of a view.
 fn will_need(cube: &Cube, view: &View, slicing: &Slicing) {
     let rows = view.first_row..view.first_row + slicing.rows();
@@ -214,29 +271,27 @@ fn will_need(cube: &Cube, view: &View, slicing: &Slicing) {
     }
 }
 
-/// As [`read_slice`], of any view.
-fn read_view(
-    cube: &Cube,
+/// The lines of sight of one image, each checked to be finite.
+fn sound_lines<'a>(
+    cube: &'a Cube,
     view: View,
     slicing: &Slicing,
-    input: &InputScaling,
-    pixels: &mut [f32],
-) -> Result<(), Fault> {
+) -> impl Iterator<Item = Result<&'a [f32], Fault>> {
     will_need(cube, &view, slicing);
-    for (row, pixels) in pixels.chunks_exact_mut(slicing.columns()).enumerate() {
-        let [x, y] = view.sky_position(row, slicing.rows());
+    let rows = slicing.rows();
+    (0..rows).map(move |row| {
+        let [x, y] = view.sky_position(row, rows);
         let line = cube.line_of_sight(x, y);
-        if let Some(z) = first_non_finite(line) {
-            return Err(Fault::NonFinite {
+        match first_non_finite(line) {
+            None => Ok(line),
+            Some(z) => Err(Fault::NonFinite {
                 path: cube.path().to_path_buf(),
                 index: [x, y, z],
                 value: line[z],
                 count: 1,
-            });
+            }),
         }
-        input.apply(line, pixels);
-    }
-    Ok(())
+    })
 }
 
 /// Position of the first cell that is not finite.

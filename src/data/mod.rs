@@ -64,6 +64,17 @@ pub enum DataError {
         /// What it needs, and what there is.
         expected: String,
     },
+    /// More images of each light-cone are asked for than it has.
+    #[error(
+        "training.images_per_light_cone = {asked}: expected at most {available}, the images of each light-cone; \
+          `slices` may cut more"
+    )]
+    ImagesPerLightCone {
+        /// Images asked for.
+        asked: usize,
+        /// Images that there are.
+        available: usize,
+    },
     /// The division into training, validation and test sets is impossible.
     #[error("split: {detail}")]
     Split {

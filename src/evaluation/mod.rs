@@ -1,6 +1,15 @@
-//! How good a model is: predictions, scores in physical units, their uncertainty.
+//! How good a model is: predictions, scores in physical units, their uncertainty, and where they hold.
 
 pub mod bootstrap;
+pub mod calibration;
+pub mod domain;
+pub mod feature_space;
+pub mod gaussian;
+pub mod image_statistics;
 pub mod metrics;
 pub mod prediction;
+pub mod recovery;
+pub mod residuals;
 pub mod results;
+pub mod scores;
+pub mod sensitivity;

@@ -1,40 +1,16 @@
 //! `metrics.json` and `predictions.csv`: what an evaluation leaves behind.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap;
-use super::metrics::{self, Pair};
+use super::metrics::Pair;
 use super::prediction::ImagePrediction;
+use super::scores::{ParameterScores, Scores};
 use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::data::dataset::Dataset;
 use crate::data::manifest::ParameterDescription;
 use crate::data::slices::Slicing;
-
-/// Scores of one parameter in physical units, with central 68 % bootstrap intervals.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ParameterScores {
-    /// Name of the parameter.
-    pub name: String,
-    /// Its unit.
-    pub unit: String,
-    /// Equation 3 of the paper; none when undefined.
-    pub r2: Option<f64>,
-    /// Its interval.
-    pub r2_interval: Option<[f64; 2]>,
-    /// With the variance of the predictions, as the authors' script has it.
-    pub r2_over_predicted: Option<f64>,
-    /// Root mean squared error.
-    pub rmse: f64,
-    /// Its interval.
-    pub rmse_interval: Option<[f64; 2]>,
-    /// Mean of prediction minus truth.
-    pub bias: f64,
-    /// Its interval.
-    pub bias_interval: Option<[f64; 2]>,
-}
 
 /// The content of `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,6 +21,9 @@ pub struct Metrics {
     pub model: String,
     /// Epoch of its weights.
     pub epoch: u64,
+    /// Images of each light-cone that it was trained on; none when that is not known.
+    #[serde(default)]
+    pub training_images_per_light_cone: Option<usize>,
     /// The data directory.
     pub data: String,
     /// Its fingerprint.
@@ -53,7 +32,7 @@ pub struct Metrics {
     pub part: String,
     /// Number of light-cones.
     pub light_cones: usize,
-    /// Number of images.
+    /// Number of images that the scores below count: the first one of each light-cone, as in the paper.
     pub images: usize,
     /// Mean squared error of the scaled outputs.
     pub loss: f64,
@@ -61,41 +40,44 @@ pub struct Metrics {
     pub bootstrap_seed: u64,
     /// Scores per parameter, in the order of the network's outputs.
     pub parameters: Vec<ParameterScores>,
+    /// Every image of a light-cone on its own; none when only the first ones were predicted.
+    #[serde(default)]
+    pub each_image: Option<Scores>,
+    /// The mean of the predictions of all images of a light-cone.
+    #[serde(default)]
+    pub mean_of_images: Option<Scores>,
+    /// How often the truth lies within the uncertainties; none without a calibration, or for the images that
+    /// it was made with.
+    #[serde(default)]
+    pub coverage: Option<Vec<Coverage>>,
 }
 
-/// Scores every parameter; intervals resample light-cones.
-#[must_use]
-pub fn score(
-    predictions: &[ImagePrediction],
-    parameters: &[ParameterDescription],
-    seed: u64,
-) -> Vec<ParameterScores> {
-    parameters
-        .iter()
-        .enumerate()
-        .map(|(index, parameter)| {
-            let mut by_light_cone: BTreeMap<usize, Vec<Pair>> = BTreeMap::new();
-            for prediction in predictions {
-                let pairs = by_light_cone.entry(prediction.index.light_cone);
-                pairs.or_default().push(prediction.parameters[index]);
-            }
-            let light_cones: Vec<Vec<Pair>> = by_light_cone.into_values().collect();
-            let pairs = light_cones.concat();
-            let rmse = |pairs: &[Pair]| Some(metrics::rmse(pairs));
-            let bias = |pairs: &[Pair]| Some(metrics::bias(pairs));
-            ParameterScores {
-                name: parameter.name.clone(),
-                unit: parameter.unit.clone(),
-                r2: metrics::r2(&pairs),
-                r2_interval: bootstrap::interval_68(&light_cones, seed, metrics::r2),
-                r2_over_predicted: metrics::r2_over_predicted(&pairs),
-                rmse: metrics::rmse(&pairs),
-                rmse_interval: bootstrap::interval_68(&light_cones, seed, rmse),
-                bias: metrics::bias(&pairs),
-                bias_interval: bootstrap::interval_68(&light_cones, seed, bias),
-            }
-        })
-        .collect()
+/// Shares of truths within one and two recovery uncertainties of the first images' predictions; 0.683 and
+/// 0.954 are expected.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Name of the parameter.
+    pub name: String,
+    /// Within one.
+    pub within_one: f64,
+    /// Within two.
+    pub within_two: f64,
+}
+
+/// Why results of an evaluation cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ResultsError {
+    /// The file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file is damaged, or belongs to another model.
+    #[error("{}: {detail}; `dawn21 evaluate RUN DATA` writes it anew", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
 }
 
 /// Writes `metrics.json` atomically.
@@ -109,7 +91,40 @@ pub fn write_metrics(path: &Path, metrics: &Metrics) -> Result<(), FileError> {
     write_bytes_atomically(path, text.as_bytes())
 }
 
-/// Writes `predictions.csv` atomically: one line an image, with truth and prediction of each parameter.
+/// Reads `metrics.json`; none when nothing was evaluated yet.
+///
+/// # Errors
+/// [`ResultsError`] when the file cannot be read or is damaged.
+pub fn read_metrics(path: &Path) -> Result<Option<Metrics>, ResultsError> {
+    let Some(text) = read_if_there(path)? else {
+        return Ok(None);
+    };
+    serde_json::from_str(&text)
+        .map(Some)
+        .map_err(|error| ResultsError::Content {
+            path: path.to_path_buf(),
+            detail: error.to_string(),
+        })
+}
+
+fn read_if_there(path: &Path) -> Result<Option<String>, FileError> {
+    match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        text => text.map(Some).map_err(FileError::at(path, "reading")),
+    }
+}
+
+/// The columns of `predictions.csv`.
+fn header(parameters: &[ParameterDescription]) -> String {
+    let mut header = String::from("id,y_plane,first_x");
+    for ParameterDescription { name, .. } in parameters {
+        header.push_str(&format!(",{name}_true,{name}_predicted"));
+    }
+    header
+}
+
+/// Writes `predictions.csv` atomically: one line an image, with truth and prediction of each parameter. The
+/// images of a light-cone follow one another, the first one first.
 ///
 /// # Errors
 /// [`FileError`] when the file cannot be written.
@@ -120,10 +135,7 @@ pub fn write_predictions(
     slicing: &Slicing,
     parameters: &[ParameterDescription],
 ) -> Result<(), FileError> {
-    let mut text = String::from("id,y_plane,first_x");
-    for ParameterDescription { name, .. } in parameters {
-        text.push_str(&format!(",{name}_true,{name}_predicted"));
-    }
+    let mut text = header(parameters);
     text.push('\n');
     for prediction in predictions {
         let id = &dataset.light_cones()[prediction.index.light_cone].id;
@@ -135,4 +147,55 @@ pub fn write_predictions(
         text.push('\n');
     }
     write_bytes_atomically(path, text.as_bytes())
+}
+
+/// Truths and predictions of the first image of each light-cone in `predictions.csv`, one row of pairs an
+/// image; none when nothing was evaluated yet.
+///
+/// # Errors
+/// [`ResultsError`] when the file cannot be read, is damaged, or has other parameters.
+pub fn read_first_predictions(
+    path: &Path,
+    parameters: &[ParameterDescription],
+) -> Result<Option<Vec<Vec<Pair>>>, ResultsError> {
+    let Some(text) = read_if_there(path)? else {
+        return Ok(None);
+    };
+    let content = |detail: String| ResultsError::Content {
+        path: path.to_path_buf(),
+        detail,
+    };
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let names = reader
+        .headers()
+        .map_err(|error| content(error.to_string()))?;
+    let found = names.iter().collect::<Vec<_>>().join(",");
+    let expected = header(parameters);
+    if found != expected {
+        return Err(content(format!(
+            "expected columns {expected}, found {found}"
+        )));
+    }
+    let mut last = None;
+    let mut images = Vec::new();
+    for (index, row) in reader.records().enumerate() {
+        let row = row.map_err(|error| content(error.to_string()))?;
+        let id = row.get(0).map(str::to_string);
+        if last == id {
+            continue;
+        }
+        last = id;
+        let numbers: Vec<f64> = row
+            .iter()
+            .skip(3)
+            .map(|field| field.parse::<f64>().ok().filter(|v| v.is_finite()))
+            .collect::<Option<_>>()
+            .ok_or_else(|| content(format!("line {}: a value is no number", index + 2)))?;
+        let pairs = numbers.chunks_exact(2).map(|values| Pair {
+            truth: values[0],
+            prediction: values[1],
+        });
+        images.push(pairs.collect());
+    }
+    Ok(Some(images))
 }

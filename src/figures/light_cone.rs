@@ -1,42 +1,17 @@
-//! A light-cone as in figure 1 of Gillet et al. 2019, with its global history.
+//! One plane of a light-cone, as in figure 1 of Gillet et al. 2019, with its global history.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::sketch::{Anchor, Rgb, Sketch};
+use super::drawing::{Anchor, Drawing};
+use super::label::{Label, latex};
+use super::line_of_sight::LineOfSight;
+use super::palette::Ink;
+use super::panel::{Axis, Panel};
+use super::strip::{SkyImage, brightness_temperature, strip, temperature_bar};
 use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::data::manifest::{Manifest, ManifestError};
-use crate::simulator::cosmology::{Distances, GILLET_2019};
 use crate::simulator::history::{HistoryError, HistoryRow, parse_history};
-
-/// The colours of 21-cm maps in the field: absorption from white over yellow and red, black at zero,
-/// emission from blue to cyan. Brightness in mK and colour, increasing.
-///
-/// Lightness falls towards zero on both sides, and the sides differ in blue against yellow, which the common
-/// kinds of colour blindness keep apart.
-const COLOURS: [(f64, [f64; 3]); 7] = [
-    (-150.0, [255.0, 255.0, 255.0]),
-    (-112.0, [255.0, 255.0, 0.0]),
-    (-74.0, [255.0, 165.0, 0.0]),
-    (-37.0, [230.0, 0.0, 0.0]),
-    (0.0, [0.0, 0.0, 0.0]),
-    (12.0, [0.0, 40.0, 255.0]),
-    (30.0, [0.0, 255.0, 255.0]),
-];
-
-/// The colour of a brightness temperature in mK; beyond -150 and 30 mK the last colours.
-#[must_use]
-pub fn colour(brightness_mk: f64) -> [u8; 3] {
-    let last = COLOURS.len() - 1;
-    let value = brightness_mk.clamp(COLOURS[0].0, COLOURS[last].0);
-    let i = COLOURS
-        .partition_point(|stop| stop.0 <= value)
-        .clamp(1, last)
-        - 1;
-    let ((low, a), (high, b)) = (COLOURS[i], COLOURS[i + 1]);
-    let share = (value - low) / (high - low);
-    std::array::from_fn(|c| (a[c] + share * (b[c] - a[c])).round() as u8)
-}
 
 /// Why a light-cone was not drawn.
 #[derive(Debug, thiserror::Error)]
@@ -96,13 +71,7 @@ pub enum LightConeFigureError {
 pub struct LightConePlane {
     /// The cube's name.
     title: String,
-    /// Brightness temperature in mK, layout `[x][z]`.
-    values: Vec<f32>,
-    cells: usize,
-    slices: usize,
-    cell_mpc: f64,
-    nearest_mpc: f64,
-    distances: Distances,
+    image: SkyImage,
     history: Vec<HistoryRow>,
 }
 
@@ -150,7 +119,7 @@ impl LightConePlane {
         };
         let [cells, planes, slices] = manifest.shape;
         let (words, _) = bytes.as_chunks::<4>();
-        let values = (0..cells)
+        let cells_mk = (0..cells)
             .flat_map(|x| &words[(x * planes + stored) * slices..][..slices])
             .map(|word| f32::from_le_bytes(*word))
             .collect();
@@ -162,15 +131,14 @@ impl LightConePlane {
         } else {
             Vec::new()
         };
-        let distances = Distances::new(manifest.cosmology.as_ref().unwrap_or(&GILLET_2019));
         Ok(Self {
             title: format!("light-cone {name}"),
-            values,
-            cells,
-            slices,
-            cell_mpc: manifest.cell_mpc,
-            nearest_mpc: distances.comoving_mpc(manifest.redshift_range[0]),
-            distances,
+            image: SkyImage {
+                cells_mk,
+                columns: slices,
+                cell_mpc: manifest.cell_mpc,
+                line: LineOfSight::of_cubes(&manifest),
+            },
             history,
         })
     }
@@ -179,8 +147,8 @@ impl LightConePlane {
     ///
     /// # Errors
     /// [`LightConeFigureError`] when a file cannot be written.
-    pub fn draw(&self, prefix: &Path) -> Result<[PathBuf; 2], LightConeFigureError> {
-        let sketch = self.sketch();
+    pub fn write(&self, prefix: &Path) -> Result<[PathBuf; 2], LightConeFigureError> {
+        let drawing = self.draw();
         let with_extension = |extension: &str| {
             let mut name = prefix.as_os_str().to_os_string();
             name.push(extension);
@@ -191,227 +159,89 @@ impl LightConePlane {
             let path = path.to_path_buf();
             move |source| LightConeFigureError::Encoding { path, source }
         };
-        write_bytes_atomically(&png, &sketch.to_png().map_err(encoding(&png))?)?;
-        let text = sketch.to_svg().map_err(encoding(&svg))?;
+        write_bytes_atomically(&png, &drawing.to_png().map_err(encoding(&png))?)?;
+        let text = drawing.to_svg(&self.title).map_err(encoding(&svg))?;
         write_bytes_atomically(&svg, text.as_bytes())?;
         Ok([png, svg])
     }
 
-    fn sketch(&self) -> Sketch {
-        const BLACK: Rgb = [0, 0, 0];
-        const GREY: Rgb = [190, 190, 190];
-        // Blue and vermilion of the palette of Okabe & Ito (2008).
-        const BLUE: Rgb = [0, 114, 178];
-        const VERMILION: Rgb = [213, 94, 0];
-        const LEFT: f64 = 90.0;
-        const TOP: f64 = 60.0;
+    fn draw(&self) -> Drawing {
+        const LEFT: f64 = 84.0;
+        const TOP: f64 = 74.0;
         const WIDTH: f64 = 1060.0;
         const CURVES: f64 = 180.0;
-        let natural = WIDTH * self.cells as f64 / self.slices as f64;
-        let height = natural.clamp(140.0, 400.0);
-        let history_top = TOP + height + 75.0;
-        let total = if self.history.is_empty() {
-            TOP + height + 60.0
-        } else {
-            history_top + CURVES + 55.0
-        };
-        let mut sketch = Sketch::new((LEFT + WIDTH + 130.0) as usize, total as usize);
-        let depth = self.slices as f64 * self.cell_mpc;
-        let column = |distance_mpc: f64| LEFT + (distance_mpc - self.nearest_mpc) / depth * WIDTH;
-        let end_mpc = self.nearest_mpc + depth;
-
-        // The map, x upwards.
-        let pixels = (0..self.cells)
-            .rev()
-            .flat_map(|x| &self.values[x * self.slices..(x + 1) * self.slices])
-            .map(|value| colour(f64::from(*value)))
-            .collect();
-        sketch.image([LEFT, TOP], [WIDTH, height], self.slices, pixels);
-        sketch.frame([LEFT, TOP], [WIDTH, height], BLACK);
-        sketch.text([LEFT, 16.0], Anchor::Start, BLACK, &self.title);
-
-        // Redshifts above, distances below.
-        let redshifts: Vec<f64> = [
-            6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0, 25.0, 30.0,
-        ]
-        .into_iter()
-        .filter(|&z| {
-            let d = self.distances.comoving_mpc(z);
-            (self.nearest_mpc - 1.0..=end_mpc + 1.0).contains(&d)
-        })
-        .collect();
-        for &z in &redshifts {
-            let x = column(self.distances.comoving_mpc(z));
-            sketch.line(vec![[x, TOP - 6.0], [x, TOP]], 1.0, BLACK);
-            sketch.text([x, TOP - 15.0], Anchor::Middle, BLACK, &format!("{z}"));
-        }
-        sketch.text(
-            [LEFT + 0.5 * WIDTH, 16.0],
-            Anchor::Middle,
-            BLACK,
-            "redshift",
-        );
+        let line = &self.image.line;
+        let height = self.image.natural_height(WIDTH, [140.0, 400.0]);
         let bottom = TOP + height;
-        for distance in ticks(0.0, depth) {
-            let x = column(self.nearest_mpc + distance);
-            sketch.line(vec![[x, bottom], [x, bottom + 6.0]], 1.0, BLACK);
-            sketch.text(
-                [x, bottom + 16.0],
-                Anchor::Middle,
-                BLACK,
-                &format!("{distance}"),
-            );
+        let curves_top = bottom + 62.0;
+        let total = if self.history.is_empty() {
+            bottom + 50.0
+        } else {
+            curves_top + CURVES + 50.0
+        };
+        let mut drawing = Drawing::new(LEFT + WIDTH + 120.0, total);
+        let (at, size) = ([LEFT, TOP], [WIDTH, height]);
+        drawing.text([LEFT, 16.0], Anchor::Start, Ink::Text, self.title.as_str());
+        let side = self.image.side_mpc();
+        strip(&mut drawing, at, size, self.image.picture(), side);
+        line.frequency_axis(&mut drawing, at, WIDTH);
+        line.redshift_axis(&mut drawing, [LEFT, bottom], WIDTH);
+        temperature_bar(&mut drawing, [LEFT + WIDTH + 24.0, TOP], [18.0, height]);
+        if !self.history.is_empty() {
+            self.draw_history(&mut drawing, [LEFT, curves_top], [WIDTH, CURVES]);
         }
-        let label = format!(
-            "comoving distance beyond redshift {:.2} (Mpc)",
-            self.distances.redshift(self.nearest_mpc)
-        );
-        sketch.text(
-            [LEFT + 0.5 * WIDTH, bottom + 36.0],
-            Anchor::Middle,
-            BLACK,
-            &label,
-        );
-        let side = self.cells as f64 * self.cell_mpc;
-        for distance in [0.0, 0.5 * side, side] {
-            let y = bottom - distance / side * height;
-            sketch.line(vec![[LEFT - 6.0, y], [LEFT, y]], 1.0, BLACK);
-            sketch.text([LEFT - 10.0, y], Anchor::End, BLACK, &format!("{distance}"));
-        }
-        sketch.upright_text([18.0, TOP + 0.5 * height], BLACK, "x (Mpc)");
+        drawing
+    }
 
-        // The colour scale.
-        let bar = LEFT + WIDTH + 25.0;
-        let steps = 180;
-        let (low, high) = (COLOURS[0].0, COLOURS[COLOURS.len() - 1].0);
-        let pixels = (0..steps)
-            .map(|i| colour(high - (high - low) * (f64::from(i) + 0.5) / f64::from(steps)))
-            .collect();
-        sketch.image([bar, TOP], [18.0, height], 1, pixels);
-        sketch.frame([bar, TOP], [18.0, height], BLACK);
-        for value in [-150.0, -100.0, -50.0, 0.0, 30.0] {
-            let y = TOP + (high - value) / (high - low) * height;
-            sketch.line(vec![[bar + 18.0, y], [bar + 23.0, y]], 1.0, BLACK);
-            sketch.text([bar + 27.0, y], Anchor::Start, BLACK, &format!("{value}"));
-        }
-        sketch.text([bar + 9.0, TOP - 15.0], Anchor::Start, BLACK, "T_b (mK)");
-        if self.history.is_empty() {
-            return sketch;
-        }
-
-        // The global history on the same axis.
-        let history: Vec<&HistoryRow> = self
+    /// Global brightness temperature and neutral fraction along the same line of sight.
+    fn draw_history(&self, drawing: &mut Drawing, at: [f64; 2], size: [f64; 2]) {
+        let line = &self.image.line;
+        let history: Vec<(f64, &HistoryRow)> = self
             .history
             .iter()
-            .filter(|row| {
-                let d = self.distances.comoving_mpc(row.redshift);
-                (self.nearest_mpc - 1.0..=end_mpc).contains(&d)
-            })
+            .map(|row| (line.share(row.redshift), row))
+            .filter(|(share, _)| (-1e-3..=1.0).contains(share))
             .collect();
-        let brightness = |row: &HistoryRow| row.brightness_temperature_mk;
-        let least = history
-            .iter()
-            .map(|row| brightness(row))
-            .fold(0.0, f64::min);
-        let most = history
-            .iter()
-            .map(|row| brightness(row))
-            .fold(0.0, f64::max);
-        let step = nice_step((most - least).max(10.0), 5.0);
-        let (least, most) = ((least / step).floor() * step, (most / step).ceil() * step);
-        let y_of = |value: f64, low: f64, high: f64| {
-            history_top + CURVES - (value - low) / (high - low) * CURVES
+        let temperatures = history.iter().map(|(_, row)| row.brightness_temperature_mk);
+        let least = temperatures.clone().fold(-5.0, f64::min);
+        let most = temperatures.fold(5.0, f64::max);
+        let margin = 0.05 * (most - least);
+        let panel = |y| Panel {
+            at,
+            size,
+            x: Axis::linear(0.0, 1.0),
+            y,
         };
-        for value in ticks(least, most.max(least + step)) {
-            let y = y_of(value, least, most);
-            sketch.line(vec![[LEFT, y], [LEFT + WIDTH, y]], 0.5, GREY);
-            sketch.text([LEFT - 10.0, y], Anchor::End, BLUE, &format!("{value}"));
+        let temperature = panel(Axis::linear(least - margin, most + margin));
+        let fraction = panel(Axis::linear(-0.03, 1.03));
+        temperature.horizontal_grid(drawing, 5);
+        temperature.vertical_axis(drawing, 5, true);
+        let right = at[0] + size[0];
+        for tick in fraction.y.ticks(5) {
+            let y = fraction.row(tick.value);
+            drawing.line(vec![[right, y], [right + 5.0, y]], 1.0, Ink::Text);
+            if let Some(label) = tick.label {
+                drawing.text([right + 9.0, y], Anchor::Start, Ink::Text, label);
+            }
         }
-        for value in [0.0, 0.25, 0.5, 0.75, 1.0] {
-            let y = y_of(value, 0.0, 1.0);
-            sketch.line(
-                vec![[LEFT + WIDTH, y], [LEFT + WIDTH + 6.0, y]],
-                1.0,
-                VERMILION,
-            );
-            sketch.text(
-                [LEFT + WIDTH + 10.0, y],
-                Anchor::Start,
-                VERMILION,
-                &format!("{value}"),
-            );
+        for (panel, ink, value) in [
+            (
+                temperature,
+                Ink::Blue,
+                (|row| row.brightness_temperature_mk) as fn(&HistoryRow) -> f64,
+            ),
+            (fraction, Ink::Vermilion, |row| row.neutral_fraction),
+        ] {
+            let points = history.iter();
+            let points = points.map(|(share, row)| panel.place(*share, value(row)));
+            drawing.line(points.collect(), 2.0, ink);
         }
-        for &z in &redshifts {
-            let x = column(self.distances.comoving_mpc(z));
-            let y = history_top + CURVES;
-            sketch.line(vec![[x, y], [x, y + 6.0]], 1.0, BLACK);
-            sketch.text([x, y + 16.0], Anchor::Middle, BLACK, &format!("{z}"));
-        }
-        let y = history_top + CURVES + 36.0;
-        sketch.text([LEFT + 0.5 * WIDTH, y], Anchor::Middle, BLACK, "redshift");
-        let curve = |value: &dyn Fn(&HistoryRow) -> f64| {
-            history
-                .iter()
-                .map(|row| {
-                    [
-                        column(self.distances.comoving_mpc(row.redshift)),
-                        value(row),
-                    ]
-                })
-                .collect::<Vec<_>>()
-        };
-        sketch.line(curve(&|row| y_of(brightness(row), least, most)), 2.0, BLUE);
-        sketch.line(
-            curve(&|row| y_of(row.neutral_fraction, 0.0, 1.0)),
-            2.0,
-            VERMILION,
-        );
-        sketch.frame([LEFT, history_top], [WIDTH, CURVES], BLACK);
-        let middle = history_top + 0.5 * CURVES;
-        sketch.upright_text([18.0, middle], BLUE, "mean T_b (mK)");
-        sketch.upright_text([LEFT + WIDTH + 75.0, middle], VERMILION, "mean x_HI");
-        sketch
-    }
-}
-
-/// A step of 1, 2 or 5 times a power of ten that divides `range` into at most `count` parts.
-fn nice_step(range: f64, count: f64) -> f64 {
-    let power = 10_f64.powf((range / count).log10().floor());
-    [1.0, 2.0, 5.0, 10.0]
-        .into_iter()
-        .map(|factor| factor * power)
-        .find(|step| range / step <= count)
-        .unwrap_or(10.0 * power)
-}
-
-/// Round values between `low` and `high`.
-fn ticks(low: f64, high: f64) -> Vec<f64> {
-    let step = nice_step(high - low, 7.0);
-    let first = (low / step).ceil() as i64;
-    let last = (high / step + 1e-9).floor() as i64;
-    (first..=last).map(|i| i as f64 * step).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn colours_are_black_at_zero_and_apart_on_both_sides() {
-        assert_eq!(colour(0.0), [0, 0, 0]);
-        assert_eq!(colour(-1e9), [255, 255, 255]);
-        assert_eq!(colour(1e9), [0, 255, 255]);
-        let (absorption, emission) = (colour(-40.0), colour(12.0));
-        assert!(absorption[0] > 200 && absorption[2] < 50);
-        assert!(emission[0] < 50 && emission[2] > 200);
-    }
-
-    #[test]
-    fn ticks_are_round_and_few() {
-        assert_eq!(
-            ticks(0.0, 3126.0),
-            [0.0, 500.0, 1000.0, 1500.0, 2000.0, 2500.0, 3000.0]
-        );
-        assert_eq!(ticks(-150.0, 50.0).len(), 5);
+        drawing.frame(at, size);
+        line.redshift_axis(drawing, [at[0], at[1] + size[1]], size[0]);
+        let middle = at[1] + 0.5 * size[1];
+        let name = Label::from("mean ").then(brightness_temperature());
+        drawing.upright_text([at[0] - 58.0, middle], Ink::Blue, name.then(" [mK]"));
+        let name = Label::from("mean ").then(latex(r"x_{\rm HI}"));
+        drawing.upright_text([right + 58.0, middle], Ink::Vermilion, name);
     }
 }

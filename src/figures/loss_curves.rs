@@ -1,98 +1,78 @@
 //! Training and validation loss by epoch (figure 4 of Gillet et al. 2019).
 
-use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
-use plotters::prelude::*;
-
-use super::style::{BLUE, CAPTION, Canvas, DrawingError, GREY, LABEL, LIGHT_GREY, VERMILION};
-use super::{FigureError, write_svg};
-use crate::run_directory::RunDirectory;
+use super::drawing::{Drawing, Shape};
+use super::palette::Ink;
+use super::panel::{Axis, Panel, Series};
 use crate::training::history::EpochRecord;
 
-/// Draws `figures/loss_curves.svg`: both losses on a log axis, with a line where the learning rate fell.
-///
-/// # Errors
-/// [`FigureError`] when the figure cannot be drawn or written.
-pub fn write(run: &RunDirectory, history: &[EpochRecord]) -> Result<(), FigureError> {
-    let path = run.figures().join("loss_curves.svg");
-    write_svg(&path, (820, 460), |canvas| draw(canvas, history))
-}
-
-fn draw(canvas: Canvas<'_>, history: &[EpochRecord]) -> Result<(), DrawingError> {
+/// Both losses on a logarithmic axis, a dashed line where the learning rate fell, and a dot on the epoch
+/// whose weights are kept.
+pub(super) fn draw(history: &[EpochRecord]) -> Drawing {
+    let mut drawing = Drawing::new(680.0, 420.0);
     let losses = history
         .iter()
         .flat_map(|record| [record.train_loss, record.validation_loss])
-        .filter(|loss| loss.is_finite() && *loss > 0.0);
+        .filter(|loss| is_drawn(*loss));
     let (low, high) = losses.fold((f64::INFINITY, 0.0_f64), |(low, high), loss| {
         (low.min(loss), high.max(loss))
     });
     // A history without positive losses still gets axes.
-    let range = if low < high {
-        low / 1.2..high * 1.2
+    let (low, high) = if low <= high {
+        (low, high)
     } else {
-        1e-3..1.0
+        (1e-3, 1.0)
     };
-    draw_axes(canvas, history, range.log_scale())
-}
-
-fn draw_axes<Y>(canvas: Canvas<'_>, history: &[EpochRecord], y_axis: Y) -> Result<(), DrawingError>
-where
-    Y: AsRangedCoord<Value = f64>,
-    Y::CoordDescType: ValueFormatter<f64>,
-{
-    canvas.fill(&WHITE)?;
     let last = history.last().map_or(1, |record| record.epoch) as f64;
-    let mut chart = ChartBuilder::on(&canvas)
-        .margin(12)
-        .x_label_area_size(44)
-        .y_label_area_size(72)
-        .build_cartesian_2d(0.5..last + 0.5, y_axis)?;
-    chart
-        .configure_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(LIGHT_GREY)
-        .x_desc("epoch")
-        .y_desc("mean squared error of scaled parameters")
-        .x_label_formatter(&|epoch| format!("{epoch:.0}"))
-        .y_label_formatter(&|loss| format!("{loss:.1e}"))
-        .label_style(LABEL)
-        .axis_desc_style(CAPTION)
-        .draw()?;
-    let curve = |loss: fn(&EpochRecord) -> f64| {
-        let points = history
-            .iter()
-            .map(move |record| (record.epoch as f64, loss(record)));
-        points.filter(|(_, loss)| loss.is_finite() && *loss > 0.0)
+    let panel = Panel {
+        at: [86.0, 16.0],
+        size: [576.0, 340.0],
+        x: Axis::linear(0.5, last + 0.5),
+        y: Axis::logarithmic(low / 1.2, high * 1.35),
     };
-    let bounds = curve(|r| r.train_loss).chain(curve(|r| r.validation_loss));
-    let (low, high) = bounds.fold((f64::INFINITY, 0.0_f64), |(low, high), (_, loss)| {
-        (low.min(loss), high.max(loss))
-    });
+    panel.horizontal_grid(&mut drawing, 5);
+    let mut fell = false;
     for pair in history.windows(2) {
         if pair[1].learning_rate < pair[0].learning_rate {
-            let x = pair[1].epoch as f64 - 0.5;
-            let step = DashedLineSeries::new([(x, low), (x, high)], 4, 4, GREY.stroke_width(1));
-            chart.draw_series(step)?;
+            fell = true;
+            let x = panel.column(pair[1].epoch as f64 - 0.5);
+            let ends = vec![[x, panel.at[1]], [x, panel.at[1] + panel.size[1]]];
+            drawing.dashed_line(ends, 1.0, Ink::Muted);
         }
     }
-    for (name, colour, loss) in [
-        (
-            "training",
-            BLUE,
-            (|r| r.train_loss) as fn(&EpochRecord) -> f64,
-        ),
-        ("validation", VERMILION, |r| r.validation_loss),
+    for (ink, loss) in [
+        (Ink::Blue, (|r| r.train_loss) as fn(&EpochRecord) -> f64),
+        (Ink::Vermilion, |r| r.validation_loss),
     ] {
-        chart
-            .draw_series(LineSeries::new(curve(loss), colour.stroke_width(2)))?
-            .label(name)
-            .legend(move |(x, y)| PathElement::new([(x, y), (x + 24, y)], colour.stroke_width(2)));
+        let drawn = history.iter().filter(|record| is_drawn(loss(record)));
+        let points = drawn.map(|record| panel.place(record.epoch as f64, loss(record)));
+        drawing.line(points.collect(), 2.0, ink);
     }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE)
-        .border_style(LIGHT_GREY)
-        .label_font(LABEL)
-        .draw()?;
-    canvas.present()
+    let kept = history.iter().filter(|r| is_drawn(r.validation_loss));
+    let kept = kept.min_by(|a, b| a.validation_loss.total_cmp(&b.validation_loss));
+    if let Some(kept) = kept {
+        let at = panel.place(kept.epoch as f64, kept.validation_loss);
+        drawing.symbol(at, Shape::Circle, 4.5, Ink::Vermilion);
+    }
+    panel.frame(&mut drawing);
+    panel.horizontal_axis(&mut drawing, 10, true);
+    panel.vertical_axis(&mut drawing, 5, true);
+    panel.horizontal_name(&mut drawing, "epoch");
+    panel.vertical_name(
+        &mut drawing,
+        68.0,
+        "mean squared error of scaled parameters",
+    );
+    let mut series = vec![
+        Series::solid("training", Ink::Blue),
+        Series::solid("validation (dot: kept weights)", Ink::Vermilion),
+    ];
+    if fell {
+        series.push(Series::dashed("learning rate lowered", Ink::Muted));
+    }
+    panel.legend(&mut drawing, &series);
+    drawing
+}
+
+fn is_drawn(loss: f64) -> bool {
+    loss.is_finite() && loss > 0.0
 }

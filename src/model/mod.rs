@@ -7,6 +7,7 @@ mod decisions;
 pub mod engine;
 pub mod exchange;
 pub mod execution;
+mod features;
 pub mod layer;
 pub mod model_file;
 pub mod network;

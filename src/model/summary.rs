@@ -8,27 +8,54 @@ use super::architecture::{Architecture, LayerSpec, WindowSize};
 #[derive(Debug, Clone, Copy)]
 pub struct Summary<'a>(pub &'a Architecture);
 
-impl fmt::Display for Summary<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// One line of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SummaryRow {
+    /// The layer in a few words.
+    pub layer: String,
+    /// Shape of its output.
+    pub output: String,
+    /// Number of its trainable values.
+    pub parameters: usize,
+}
+
+impl Summary<'_> {
+    /// The input, then all layers.
+    #[must_use]
+    pub fn rows(&self) -> Vec<SummaryRow> {
         let [rows, columns] = self.0.image();
-        writeln!(f, "{:<28} {:>16} {:>12}", "layer", "output", "parameters")?;
-        writeln!(
-            f,
-            "{:<28} {:>16} {:>12}",
-            "input",
-            format!("{rows} x {columns}"),
-            0
-        )?;
-        let mut total = 0;
+        let input = SummaryRow {
+            layer: "input".to_string(),
+            output: format!("{rows} x {columns}"),
+            parameters: 0,
+        };
         let shapes = self.0.output_shapes();
-        for ((spec, layer), shape) in self.0.specs().iter().zip(self.0.layers()).zip(shapes) {
-            let count: usize = layer
+        let layers = self.0.specs().iter().zip(self.0.layers()).zip(shapes);
+        let layers = layers.map(|((spec, layer), shape)| SummaryRow {
+            layer: describe(spec),
+            output: shape.to_string(),
+            parameters: layer
                 .trainable()
                 .iter()
                 .map(|tensor| tensor.shape.iter().product::<usize>())
-                .sum();
-            total += count;
-            writeln!(f, "{:<28} {shape:>16} {count:>12}", describe(spec))?;
+                .sum(),
+        });
+        std::iter::once(input).chain(layers).collect()
+    }
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:<28} {:>16} {:>12}", "layer", "output", "parameters")?;
+        let mut total = 0;
+        for row in self.rows() {
+            total += row.parameters;
+            let SummaryRow {
+                layer,
+                output,
+                parameters,
+            } = row;
+            writeln!(f, "{layer:<28} {output:>16} {parameters:>12}")?;
         }
         write!(f, "{:<28} {:>16} {total:>12}", "total trainable", "")
     }

@@ -61,6 +61,9 @@ pub struct TrainingConfig {
     pub epochs: u64,
     /// Images per step.
     pub batch_size: usize,
+    /// Images of each light-cone that are trained on, the first ones; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images_per_light_cone: Option<usize>,
     /// Whether every epoch has its own order of images; if not, that of the table.
     pub shuffle: bool,
     /// When given, replaces the rate of every dropout layer; 0 switches dropout off.
@@ -233,7 +236,7 @@ impl Config {
         let not_negative = |value: f64| value.is_finite() && value >= 0.0;
         let cosine = &training.cosine_decay;
         let averaging = &training.weight_averaging;
-        let rules: [(&'static str, bool, String, &'static str); 16] = [
+        let rules: [(&'static str, bool, String, &'static str); 17] = [
             (
                 "training.epochs",
                 training.epochs > 0,
@@ -244,6 +247,12 @@ impl Config {
                 "training.batch_size",
                 training.batch_size > 0,
                 training.batch_size.to_string(),
+                "at least 1",
+            ),
+            (
+                "training.images_per_light_cone",
+                training.images_per_light_cone != Some(0),
+                "0".to_string(),
                 "at least 1",
             ),
             (

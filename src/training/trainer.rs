@@ -18,7 +18,7 @@ use super::history::{self, EpochRecord};
 use super::observer::TrainingObserver;
 use crate::data::augmentation::View;
 use crate::data::batches::{
-    ImageIndex, ImageReader, all_images, batch_ranges, first_images, shuffled,
+    ImageIndex, ImageReader, batch_ranges, first_images, shuffled, training_images,
 };
 use crate::data::dataset::Dataset;
 use crate::data::scaling::TargetScaling;
@@ -140,7 +140,11 @@ impl<'a> Trainer<'a> {
         state: Checkpoint,
     ) -> Result<Self, TrainingError> {
         let (architecture, description) = build(dataset, slicing, config)?;
-        let training_images = all_images(&split.light_cones(Part::Train), slicing);
+        let training_images = training_images(
+            &split.light_cones(Part::Train),
+            slicing,
+            config.training.images_per_light_cone,
+        )?;
         check(
             dataset,
             slicing,

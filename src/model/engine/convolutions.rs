@@ -185,6 +185,10 @@ impl Convolutions {
         self.finish(&self.features, output)
     }
 
+    pub(super) fn has_head(&self) -> bool {
+        self.head.is_some()
+    }
+
     fn dropout(&self) -> Option<(f64, u64)> {
         self.head.as_ref().and_then(DenseHead::dropout)
     }

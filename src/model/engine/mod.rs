@@ -140,6 +140,25 @@ impl Engine {
         &self.output
     }
 
+    /// The inputs of all dense layers but the first one, of every image of the last pass: 64, 16 and 8 values for
+    /// Table 1. The input of the first one are maps, not features.
+    #[must_use]
+    pub fn features(&self) -> Vec<Vec<f64>> {
+        let mut features = vec![Vec::new(); self.images];
+        let mut dense_layers = 0;
+        for segment in &self.segments {
+            let skipped = 1_usize.saturating_sub(dense_layers);
+            for inputs in segment.dense_inputs(skipped) {
+                let count = inputs.len() / features.len().max(1);
+                for (features, inputs) in features.iter_mut().zip(inputs.chunks_exact(count)) {
+                    features.extend(inputs.iter().map(|&value| f64::from(value)));
+                }
+            }
+            dense_layers += segment.dense_count();
+        }
+        features
+    }
+
     /// Predicts the images of [`Engine::input_mut`]: no dropout, running averages.
     ///
     /// # Errors

@@ -62,6 +62,16 @@ impl Plain {
         &self.mean_squares
     }
 
+    pub(super) fn dense_count(&self) -> usize {
+        self.network.dense_count()
+    }
+
+    pub(super) fn dense_inputs(&self, skipped: usize) -> Vec<&[f32]> {
+        self.network
+            .dense_inputs(&self.activations, skipped)
+            .collect()
+    }
+
     pub(super) fn has_mean_squares(&self) -> bool {
         self.mean_squares.len() == self.parameters.trainable.len()
     }

@@ -152,6 +152,23 @@ impl Segment {
         }
     }
 
+    /// Number of dense layers.
+    pub(super) fn dense_count(&self) -> usize {
+        match self {
+            Self::Convolutions(segment) => usize::from(segment.has_head()),
+            Self::Plain(segment) => segment.dense_count(),
+        }
+    }
+
+    /// Inputs (N,F) of its dense layers but the first `skipped` ones, after a pass; those of the layer that is
+    /// computed with the convolutions, which are maps, never.
+    pub(super) fn dense_inputs(&self, skipped: usize) -> Vec<&[f32]> {
+        match self {
+            Self::Convolutions(_) => Vec::new(),
+            Self::Plain(segment) => segment.dense_inputs(skipped),
+        }
+    }
+
     pub(super) fn has_mean_squares(&self) -> bool {
         match self {
             Self::Convolutions(segment) => segment.has_mean_squares(),

@@ -1,0 +1,146 @@
+//! What a model says about images: values, their uncertainties, and warnings.
+
+use std::path::Path;
+
+use super::CommandError;
+use super::images::Located;
+use crate::data::batches::{read_cells, read_slice};
+use crate::data::scaling::TargetScaling;
+use crate::evaluation::calibration::Calibration;
+use crate::evaluation::domain::{Departure, ImageFeatures};
+use crate::evaluation::image_statistics::{structure, temperatures};
+use crate::evaluation::prediction::PredictionError;
+use crate::evaluation::recovery::Recovery;
+use crate::model::engine::Engine;
+use crate::model::model_file::Model;
+use crate::run_directory::CALIBRATION_FILE;
+
+/// A model with what is known about its answers.
+pub(super) struct Oracle {
+    pub(super) model: Model,
+    /// None where no calibration of these weights is there.
+    pub(super) calibration: Option<Calibration>,
+}
+
+/// The answer for one image.
+pub(super) struct Answer {
+    /// Parameters in physical units.
+    pub(super) values: Vec<f64>,
+    /// Bias and uncertainty of each value; none without a calibration.
+    pub(super) recoveries: Vec<Option<Recovery>>,
+    /// In which ways the image is unlike those seen; none without a calibration.
+    pub(super) departures: Vec<Departure>,
+}
+
+impl Oracle {
+    /// A model from `file`, with the calibration beside it; a note says why there is none.
+    pub(super) fn new(file: &Path, model: Model) -> (Self, Option<String>) {
+        let path = file.with_file_name(CALIBRATION_FILE);
+        let (calibration, note) = match Calibration::read(&path, &model) {
+            Ok(Some(calibration)) => (Some(calibration), None),
+            Ok(None) => (
+                None,
+                Some(format!(
+                    "no {CALIBRATION_FILE} beside {}: values without uncertainties, and no warning of images unlike \
+                     those trained on; `dawn21 evaluate RUN DATA` with the data of the training makes one of the best weights",
+                    file.display()
+                )),
+            ),
+            Err(error) => (None, Some(format!("values without uncertainties: {error}"))),
+        };
+        (Self { model, calibration }, note)
+    }
+
+    /// Columns of a csv for the answers, after those that say which image it is.
+    pub(super) fn csv_header(&self) -> String {
+        let names = self.model.description.parameters.iter().map(|p| &p.name);
+        let values: Vec<&str> = names.clone().map(String::as_str).collect();
+        let known: Vec<String> = names
+            .map(|name| format!("{name}_bias,{name}_uncertainty"))
+            .collect();
+        format!("{},{},warning", values.join(","), known.join(","))
+    }
+
+    /// The answers for all images of a file.
+    pub(super) fn ask(
+        &self,
+        located: &Located,
+        engine: &mut Engine,
+    ) -> Result<Vec<Answer>, CommandError> {
+        let slicing = &located.slicing;
+        let images = slicing.images();
+        let description = &self.model.description;
+        let input = engine.input_mut();
+        input.resize(images.len() * slicing.image_len(), 0.0);
+        let mut statistics = Vec::with_capacity(images.len());
+        for (&slice, pixels) in images
+            .iter()
+            .zip(input.chunks_exact_mut(slicing.image_len()))
+        {
+            read_slice(&located.cube, slice, slicing, &description.input, pixels)?;
+            let cells_mk = read_cells(&located.cube, slice, slicing)?;
+            statistics.push((
+                temperatures(&cells_mk),
+                structure(pixels, slicing.columns()),
+            ));
+        }
+        engine.predict().map_err(PredictionError::from)?;
+        let network = engine.features();
+        let scaling = TargetScaling::new(&description.parameters);
+        let outputs = engine.output().chunks(scaling.len());
+        let rows = outputs.zip(statistics).zip(network);
+        Ok(rows
+            .map(|((outputs, (temperatures, structure)), network)| {
+                let outputs: Vec<f64> = outputs.iter().map(|&v| f64::from(v)).collect();
+                let values: Vec<f64> = scaling.unscale(&outputs).collect();
+                let features = ImageFeatures {
+                    temperatures,
+                    structure,
+                    network,
+                };
+                let calibration = self.calibration.as_ref();
+                Answer {
+                    recoveries: match calibration {
+                        Some(calibration) => calibration.recoveries(&values),
+                        None => vec![None; values.len()],
+                    },
+                    departures: calibration.map_or(Vec::new(), |c| c.departures(&features)),
+                    values,
+                }
+            })
+            .collect())
+    }
+}
+
+impl Answer {
+    /// The warnings in one line; empty when there is none.
+    pub(super) fn warning(&self) -> String {
+        let departures: Vec<String> = self.departures.iter().map(ToString::to_string).collect();
+        departures.join("; ")
+    }
+
+    /// The fields of [`Oracle::csv_header`].
+    pub(super) fn csv_fields(&self) -> String {
+        let values: Vec<String> = self.values.iter().map(|v| format!("{v:.6}")).collect();
+        let known: Vec<String> = self
+            .recoveries
+            .iter()
+            .map(|recovery| {
+                recovery.map_or(",".to_string(), |r| {
+                    format!("{:.6},{:.6}", r.bias, r.uncertainty)
+                })
+            })
+            .collect();
+        let warning = csv_field(&self.warning());
+        format!("{},{},{warning}", values.join(","), known.join(","))
+    }
+}
+
+/// A text as a csv field.
+pub(super) fn csv_field(text: &str) -> String {
+    if text.contains([',', '"', '\n']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.to_string()
+    }
+}

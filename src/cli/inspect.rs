@@ -1,0 +1,108 @@
+//! `dawn21 inspect`: what a network makes of one image.
+
+use std::path::{Path, PathBuf};
+
+use super::answers::Oracle;
+use super::images::{locate, parse_shape};
+use super::model_argument::{self, Weights};
+use super::output::{line, note};
+use super::{CommandError, Threads, table};
+use crate::data::batches::read_cells;
+use crate::figures::figures_of_image;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Run directory or model file
+    run: PathBuf,
+    /// Cube or single image of raw little-endian f32, as for `predict`
+    file: PathBuf,
+    /// Which image of a cube, from 0: `predict` lists them in this order
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    image: usize,
+    /// Cells of a cube that is in no data directory: x,y,z
+    #[arg(long, value_name = "X,Y,Z", value_parser = parse_shape)]
+    shape: Option<[usize; 3]>,
+    /// Which weights
+    #[arg(long, value_enum, default_value = "best")]
+    weights: Weights,
+    /// Directory of the figures; absent: inspect_<FILE>, in RUN or, for a model file, here
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    threads: Threads,
+    /// Print the result only
+    #[arg(long)]
+    quiet: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
+    arguments.threads.apply()?;
+    let (weights, model) = model_argument::open(&arguments.run, arguments.weights)?;
+    let (oracle, missing) = Oracle::new(&weights, model);
+    if let Some(missing) = missing.filter(|_| !arguments.quiet) {
+        note(format_args!("note: {missing}"));
+    }
+    let located = locate(&arguments.file, arguments.shape, &oracle.model.description)?;
+    let images = located.slicing.images();
+    let Some(&slice) = images.get(arguments.image) else {
+        return Err(CommandError::Usage(format!(
+            "--image {}: {} has {} images, numbered from 0",
+            arguments.image,
+            arguments.file.display(),
+            images.len()
+        )));
+    };
+    let answers = oracle.ask(&located, &mut oracle.model.engine()?)?;
+    let answer = &answers[arguments.image];
+
+    let mut rows = vec![["parameter", "value", "uncertainty", "bias", "unit"].map(String::from)];
+    let parameters = &oracle.model.description.parameters;
+    for (parameter, (value, recovery)) in parameters
+        .iter()
+        .zip(answer.values.iter().zip(&answer.recoveries))
+    {
+        let known = |value: Option<f64>| value.map_or("-".to_string(), |v| format!("{v:.4}"));
+        rows.push([
+            parameter.name.clone(),
+            format!("{value:.4}"),
+            known(recovery.map(|r| r.uncertainty)),
+            known(recovery.map(|r| r.bias)),
+            parameter.unit.clone(),
+        ]);
+    }
+    let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
+    line(table::format(&rows).trim_end())?;
+    for departure in &answer.departures {
+        line(format_args!(
+            "warning: {departure}; do not trust the values"
+        ))?;
+    }
+
+    let cells_mk = read_cells(&located.cube, slice, &located.slicing)?;
+    let name = match located.slices[arguments.image] {
+        Some(slice) => format!(
+            "{}, plane y = {}, x from {}",
+            arguments.file.display(),
+            slice.box_plane,
+            slice.first_row
+        ),
+        None => arguments.file.display().to_string(),
+    };
+    let directory = output_directory(arguments);
+    for figure in figures_of_image(&oracle.model, cells_mk, &name)? {
+        line(figure.write(&directory)?.display())?;
+    }
+    Ok(())
+}
+
+fn output_directory(arguments: &Arguments) -> PathBuf {
+    if let Some(out) = &arguments.out {
+        return out.clone();
+    }
+    let stem = arguments.file.file_stem().unwrap_or_default();
+    let name = format!("inspect_{}", stem.to_string_lossy());
+    match arguments.run.is_dir() {
+        true => arguments.run.join(name),
+        false => Path::new(&name).to_path_buf(),
+    }
+}

@@ -1,0 +1,273 @@
+//! How far an image lies from those that a model was trained on: a Mahalanobis distance.
+
+use serde::{Deserialize, Serialize};
+
+/// Spread of a feature that never varied, as a share of the typical one.
+const LEAST_SPREAD: f64 = 1e-3;
+/// The limit lies this much above the farthest validation image: rounding differs between batches.
+const MARGIN: f64 = 1.01;
+
+/// Mean and covariance of the features of training images, and the largest distance that is usual.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FeatureSpace {
+    /// Mean of every feature.
+    mean: Vec<f64>,
+    /// Standard deviation of every feature.
+    spread: Vec<f64>,
+    /// Lower triangle, row by row, of the Cholesky factor of the shrunk correlation matrix.
+    factor: Vec<f64>,
+    /// Images farther away than this are not like those seen.
+    pub limit: f64,
+    /// Number of training images.
+    pub training_images: usize,
+    /// Number of validation images behind the limit.
+    pub validation_images: usize,
+}
+
+impl FeatureSpace {
+    /// The space of training images, with the farthest of the validation images as the limit: another image
+    /// of the same kind goes beyond it with a probability of 1 in (validation images + 1).
+    ///
+    /// The correlation matrix is shrunk towards the identity (Ledoit & Wolf 2004), so that there may be fewer
+    /// images than features. None when there is no feature, or no image in one of the two sets.
+    #[must_use]
+    pub fn fit(training: &[Vec<f64>], validation: &[Vec<f64>]) -> Option<Self> {
+        let features = training.first()?.len();
+        if features == 0 || validation.is_empty() {
+            return None;
+        }
+        let count = training.len() as f64;
+        let mean: Vec<f64> = (0..features)
+            .map(|f| training.iter().map(|row| row[f]).sum::<f64>() / count)
+            .collect();
+        let mut spread: Vec<f64> = (0..features)
+            .map(|f| {
+                let squares = training.iter().map(|row| (row[f] - mean[f]).powi(2));
+                (squares.sum::<f64>() / count).sqrt()
+            })
+            .collect();
+        let typical = (spread.iter().map(|s| s * s).sum::<f64>() / features as f64).sqrt();
+        // Without any variance there is nothing to compare with.
+        let least = if typical > 0.0 {
+            LEAST_SPREAD * typical
+        } else {
+            1.0
+        };
+        spread.iter_mut().for_each(|s| *s = s.max(least));
+        let mut space = Self {
+            mean,
+            spread,
+            factor: Vec::new(),
+            limit: f64::INFINITY,
+            training_images: training.len(),
+            validation_images: validation.len(),
+        };
+        let standardised: Vec<Vec<f64>> =
+            training.iter().map(|row| space.standardise(row)).collect();
+        space.factor = cholesky(&shrunk_correlations(&standardised), features);
+        let farthest = validation.iter().map(|row| space.distance(row));
+        space.limit = MARGIN * farthest.fold(0.0, f64::max);
+        Some(space)
+    }
+
+    /// Number of features.
+    #[must_use]
+    pub fn features(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// Whether the lengths of a space read from a file fit together.
+    #[must_use]
+    pub fn is_consistent(&self, features: usize) -> bool {
+        self.mean.len() == features
+            && self.spread.len() == features
+            && self.factor.len() == features * (features + 1) / 2
+    }
+
+    /// Distance from the mean in standard deviations, per root of the number of features: about 1 for images
+    /// like those seen.
+    #[must_use]
+    pub fn distance(&self, features: &[f64]) -> f64 {
+        let mut solved = self.standardise(features);
+        // Forward substitution.
+        for row in 0..solved.len() {
+            let start = row * (row + 1) / 2;
+            let known: f64 = (0..row).map(|c| self.factor[start + c] * solved[c]).sum();
+            solved[row] = (solved[row] - known) / self.factor[start + row];
+        }
+        let squares: f64 = solved.iter().map(|v| v * v).sum();
+        (squares / solved.len() as f64).sqrt()
+    }
+
+    fn standardise(&self, features: &[f64]) -> Vec<f64> {
+        let moments = self.mean.iter().zip(&self.spread);
+        let rows = features.iter().zip(moments);
+        rows.map(|(value, (mean, spread))| (value - mean) / spread)
+            .collect()
+    }
+}
+
+/// The correlation matrix of standardised rows, shrunk towards the identity by the amount that minimises
+/// the expected error (Ledoit & Wolf 2004, section 3). Features without variance are independent of others.
+fn shrunk_correlations(rows: &[Vec<f64>]) -> Vec<f64> {
+    let features = rows[0].len();
+    let count = rows.len() as f64;
+    let mut matrix = vec![0.0; features * features];
+    for row in rows {
+        for (a, value) in row.iter().enumerate() {
+            for (b, other) in row.iter().enumerate() {
+                matrix[a * features + b] += value * other / count;
+            }
+        }
+    }
+    for feature in 0..features {
+        let variance = &mut matrix[feature * (features + 1)];
+        if *variance <= 0.0 {
+            // It never varied: its spread was given to it.
+            *variance = 1.0;
+        }
+    }
+    // |x x^T - S|^2 averaged over the rows: how uncertain the matrix is.
+    let square = |matrix: &[f64]| matrix.iter().map(|v| v * v).sum::<f64>();
+    let total: f64 = rows
+        .iter()
+        .map(|row| {
+            let length: f64 = row.iter().map(|v| v * v).sum();
+            let mut product = 0.0;
+            for (a, value) in row.iter().enumerate() {
+                for (b, other) in row.iter().enumerate() {
+                    product += value * other * matrix[a * features + b];
+                }
+            }
+            length * length - 2.0 * product
+        })
+        .sum();
+    let uncertainty = (total / count + square(&matrix)) / count;
+    let mut distance = 0.0;
+    for a in 0..features {
+        for b in 0..features {
+            let identity = if a == b { 1.0 } else { 0.0 };
+            distance += (matrix[a * features + b] - identity).powi(2);
+        }
+    }
+    let share = if distance > 0.0 {
+        (uncertainty / distance).clamp(0.0, 1.0)
+    } else {
+        1.0
+    };
+    for a in 0..features {
+        for b in 0..features {
+            let entry = &mut matrix[a * features + b];
+            *entry *= 1.0 - share;
+            if a == b {
+                *entry += share;
+            }
+        }
+    }
+    matrix
+}
+
+/// Lower triangle, row by row, of the factor `L` of a positive matrix `L L^T`.
+fn cholesky(matrix: &[f64], size: usize) -> Vec<f64> {
+    let mut factor: Vec<f64> = Vec::with_capacity(size * (size + 1) / 2);
+    for row in 0..size {
+        let start = row * (row + 1) / 2;
+        for column in 0..=row {
+            let other = column * (column + 1) / 2;
+            let known: f64 = (0..column)
+                .map(|c| factor[start + c] * factor[other + c])
+                .sum();
+            let rest = matrix[row * size + column] - known;
+            factor.push(if row == column {
+                // Directions without variance get a little, so that the factor exists.
+                rest.max(1e-6).sqrt()
+            } else {
+                rest / factor[other + column]
+            });
+        }
+    }
+    factor
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dawn21_kernels::rng::{Stream, generator, unit_interval};
+    use rand::Rng;
+
+    /// Rows whose second feature follows the first, whose third is independent, whose fourth is constant.
+    fn rows(count: usize, seed: u64) -> Vec<Vec<f64>> {
+        let mut generator = generator(seed, Stream::Audit, &[]);
+        let mut uniform = || 2.0 * unit_interval(generator.next_u64()) - 1.0;
+        (0..count)
+            .map(|_| {
+                let (a, b, c) = (uniform(), uniform(), uniform());
+                vec![10.0 + a, 100.0 * (a + 0.3 * b), c, 3.0]
+            })
+            .collect()
+    }
+
+    #[test]
+    fn distances_see_what_single_features_do_not() {
+        let space = FeatureSpace::fit(&rows(500, 1), &rows(100, 2)).expect("images");
+        assert!(space.is_consistent(4));
+        for row in rows(100, 2) {
+            assert!(space.distance(&row) <= space.limit);
+        }
+        // Each feature within its range, but the second one against the first.
+        let odd = [10.7, -70.0, 0.0, 3.0];
+        assert!(space.distance(&odd) > 2.0 * space.limit);
+        // A constant that is another one.
+        assert!(space.distance(&[10.0, 0.0, 0.0, 4.0]) > 2.0 * space.limit);
+        assert!(space.distance(&[10.0, 0.0, 0.0, 3.0]) < 0.2);
+    }
+
+    #[test]
+    fn usual_images_are_about_one_away() {
+        let space = FeatureSpace::fit(&rows(2000, 1), &rows(10, 2)).expect("images");
+        let others = rows(2000, 3);
+        let squares: f64 = others.iter().map(|row| space.distance(row).powi(2)).sum();
+        // Three of the four features vary.
+        let mean = squares / others.len() as f64;
+        assert!((mean - 0.75).abs() < 0.05, "{mean}");
+    }
+
+    #[test]
+    fn new_images_of_the_same_kind_rarely_go_beyond_the_limit() {
+        let mut beyond = 0;
+        for seed in 0..200 {
+            let space = FeatureSpace::fit(&rows(60, 3 * seed), &rows(19, 3 * seed + 1));
+            let space = space.expect("images");
+            let image = &rows(1, 3 * seed + 2)[0];
+            beyond += usize::from(space.distance(image) > space.limit);
+        }
+        // 1 in 20 is expected: 10 of 200, with a standard deviation of 3.1.
+        assert!(beyond <= 22, "{beyond} of 200");
+    }
+
+    #[test]
+    fn fewer_images_than_features_are_enough() {
+        let wide: Vec<Vec<f64>> = rows(24, 1).chunks(4).map(<[Vec<f64>]>::concat).collect();
+        let space = FeatureSpace::fit(&wide, &wide).expect("images");
+        assert_eq!(space.features(), 16);
+        assert!(space.limit.is_finite() && space.limit > 0.0);
+        let far: Vec<f64> = wide[0].iter().map(|v| v + 50.0).collect();
+        assert!(space.distance(&far) > 3.0 * space.limit);
+        assert_eq!(FeatureSpace::fit(&wide, &[]), None);
+        assert_eq!(FeatureSpace::fit(&[], &wide), None);
+    }
+
+    #[test]
+    fn cholesky_multiplies_back() {
+        let matrix = [4.0, 2.0, 0.6, 2.0, 2.0, 0.5, 0.6, 0.5, 1.0];
+        let l = cholesky(&matrix, 3);
+        let at = |r: usize, c: usize| if c > r { 0.0 } else { l[r * (r + 1) / 2 + c] };
+        for r in 0..3 {
+            for c in 0..3 {
+                let product: f64 = (0..3).map(|k| at(r, k) * at(c, k)).sum();
+                assert!((product - matrix[r * 3 + c]).abs() < 1e-12);
+            }
+        }
+    }
+}

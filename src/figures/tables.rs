@@ -1,0 +1,320 @@
+//! Tables of a report, as HTML: table 1 (the network) and table 2 (R2) of Gillet et al. 2019.
+
+use super::FigureError;
+use super::image_figures::decimals;
+use super::label::{Label, escape, symbol, unit, unit_of_difference};
+use super::panel::number;
+use super::paper;
+use crate::data::manifest::ParameterDescription;
+use crate::evaluation::calibration::Calibration;
+use crate::evaluation::results::{Coverage, Metrics};
+use crate::evaluation::scores::{ParameterScores, Scores};
+use crate::model::architecture::Architecture;
+use crate::model::summary::{Summary, SummaryRow};
+use crate::training::config::{Config, ConfigSources};
+
+/// Image, cell and number of parameters of the paper.
+const PAPER_IMAGE: [usize; 2] = [100, 2200];
+const PAPER_CELL_MPC: f64 = 1.5;
+
+/// A table of cells that are HTML already, first column to the left.
+fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+    let mut html = String::from("<div class=\"wide\"><table><thead><tr>");
+    for cell in header {
+        html.push_str(&format!("<th>{cell}</th>"));
+    }
+    html.push_str("</tr></thead><tbody>");
+    for row in rows {
+        html.push_str("<tr>");
+        for cell in row {
+            html.push_str(&format!("<td>{cell}</td>"));
+        }
+        html.push_str("</tr>");
+    }
+    html.push_str("</tbody></table></div>\n");
+    html
+}
+
+/// Table 1: the layers of a network, beside those of the paper's on its own images.
+pub(super) fn network(architecture: &Architecture) -> Result<String, FigureError> {
+    let own = with_total(Summary(architecture).rows());
+    let paper = with_total(papers_rows());
+    let kinds = |rows: &[SummaryRow]| -> Vec<String> {
+        let words = rows.iter().map(|row| row.layer.split(' ').next());
+        words
+            .map(|word| word.unwrap_or_default().to_string())
+            .collect()
+    };
+    let cells = |row: &SummaryRow| {
+        let name = escape(&row.layer).replace(" x ", "\u{d7}");
+        let output = row.output.replace(" x ", "\u{d7}");
+        vec![name, output, thousands(row.parameters)]
+    };
+    if kinds(&own) == kinds(&paper) {
+        let rows: Vec<Vec<String>> = own
+            .iter()
+            .zip(&paper)
+            .map(|(own, paper)| {
+                let (mut row, paper) = (cells(own), cells(paper));
+                row.extend(paper);
+                row
+            })
+            .collect();
+        let header = [
+            "layer",
+            "output",
+            "trainable",
+            "paper: layer",
+            "output",
+            "trainable",
+        ];
+        return Ok(table(&header, &rows));
+    }
+    let header = ["layer", "output", "trainable"];
+    let of = |rows: &[SummaryRow]| table(&header, &rows.iter().map(cells).collect::<Vec<_>>());
+    Ok(format!(
+        "{}<details><summary>The paper\u{2019}s network</summary>{}</details>\n",
+        of(&own),
+        of(&paper)
+    ))
+}
+
+/// The paper's network: the default preset. Nothing of it can fail but by a fault in the program, which a
+/// test would find; its table would then be empty.
+fn papers_rows() -> Vec<SummaryRow> {
+    let Ok(config) = Config::load(&ConfigSources::default()) else {
+        return Vec::new();
+    };
+    let parameters = paper::PARAMETERS.len();
+    Architecture::resolve(&config.layers, PAPER_IMAGE, PAPER_CELL_MPC, parameters)
+        .map(|architecture| Summary(&architecture).rows())
+        .unwrap_or_default()
+}
+
+fn with_total(mut rows: Vec<SummaryRow>) -> Vec<SummaryRow> {
+    rows.push(SummaryRow {
+        layer: "total".to_string(),
+        output: String::new(),
+        parameters: rows.iter().map(|row| row.parameters).sum(),
+    });
+    rows
+}
+
+/// A count with thin spaces between thousands.
+fn thousands(count: usize) -> String {
+    let digits = count.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push('\u{2009}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn score(value: Option<f64>) -> String {
+    value.map_or("\u{2013}".to_string(), |value| number(value, 0.001))
+}
+
+fn interval(interval: Option<[f64; 2]>, step: f64) -> String {
+    interval.map_or(String::new(), |[low, high]| {
+        format!(
+            " <span class=\"interval\">[{}, {}]</span>",
+            number(low, step),
+            number(high, step)
+        )
+    })
+}
+
+/// Table 2: R2 of a run beside published ones.
+pub(super) fn scores(metrics: &Metrics, parameters: &[ParameterDescription]) -> String {
+    let rows: Vec<Vec<String>> = parameters
+        .iter()
+        .zip(&metrics.parameters)
+        .map(|(parameter, scores)| {
+            let published = paper::published(parameter);
+            let of = |value: fn(&paper::PublishedR2) -> f64| score(published.as_ref().map(value));
+            vec![
+                symbol(parameter).html(),
+                score(scores.r2) + &interval(scores.r2_interval, 0.001),
+                of(|p| p.ten_images),
+                of(|p| p.one_image),
+                of(|p| p.three_dimensions),
+            ]
+        })
+        .collect();
+    let header = [
+        "parameter",
+        "<i>R</i><sup>2</sup> of this run [68 %]",
+        "paper, 10 images",
+        "paper, 1 image",
+        "3D-21cmPIE-Net",
+    ];
+    table(&header, &rows)
+}
+
+/// Root mean squared error and bias in physical units, and R2 as the published script has it.
+pub(super) fn errors(metrics: &Metrics, parameters: &[ParameterDescription]) -> String {
+    let rows: Vec<Vec<String>> = parameters
+        .iter()
+        .zip(&metrics.parameters)
+        .map(|(parameter, scores)| {
+            let ParameterScores {
+                rmse,
+                rmse_interval,
+                bias,
+                bias_interval,
+                r2_over_predicted,
+                r2_over_predicted_interval,
+                ..
+            } = scores;
+            // Three digits of the error.
+            let step = 10_f64.powf(rmse.max(f64::MIN_POSITIVE).log10().floor() - 2.0);
+            vec![
+                symbol(parameter).html(),
+                number(*rmse, step) + &interval(*rmse_interval, step),
+                number(*bias, step) + &interval(*bias_interval, step),
+                unit_of_difference(parameter).html(),
+                score(*r2_over_predicted) + &interval(*r2_over_predicted_interval, 0.001),
+            ]
+        })
+        .collect();
+    let header = [
+        "parameter",
+        "RMSE [68 %]",
+        "bias [68 %]",
+        "unit",
+        "<i>R</i><sup>2</sup> over predictions [68 %]",
+    ];
+    table(&header, &rows)
+}
+
+/// R2 by the first image of each light-cone, by each image, and by the mean over a light-cone's images; none
+/// where only the first ones were predicted.
+pub(super) fn image_sets(metrics: &Metrics, parameters: &[ParameterDescription]) -> Option<String> {
+    let (each, mean) = (
+        metrics.each_image.as_ref()?,
+        metrics.mean_of_images.as_ref()?,
+    );
+    let rows: Vec<Vec<String>> = parameters
+        .iter()
+        .enumerate()
+        .map(|(index, parameter)| {
+            let cell = |scores: Option<&ParameterScores>| {
+                scores.map_or(String::new(), |s| {
+                    score(s.r2) + &interval(s.r2_interval, 0.001)
+                })
+            };
+            let of = |scores: &Scores| cell(scores.parameters.get(index));
+            vec![
+                symbol(parameter).html(),
+                cell(metrics.parameters.get(index)),
+                of(each),
+                of(mean),
+            ]
+        })
+        .collect();
+    let (first, each, mean) = (
+        format!("first image ({})", metrics.images),
+        format!("each image ({})", each.predictions),
+        format!(
+            "mean of a light-cone\u{2019}s images ({})",
+            mean.predictions
+        ),
+    );
+    Some(table(
+        &["<i>R</i><sup>2</sup> [68 %] by", &first, &each, &mean],
+        &rows,
+    ))
+}
+
+/// Shares of truths within the uncertainties.
+pub(super) fn coverage(coverage: &[Coverage], parameters: &[ParameterDescription]) -> String {
+    let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+    let mut rows: Vec<Vec<String>> = parameters
+        .iter()
+        .zip(coverage)
+        .map(|(parameter, coverage)| {
+            vec![
+                symbol(parameter).html(),
+                percent(coverage.within_one),
+                percent(coverage.within_two),
+            ]
+        })
+        .collect();
+    rows.push(vec![
+        "of a Gaussian".to_string(),
+        percent(0.683),
+        percent(0.954),
+    ]);
+    table(
+        &["truths within", "1 uncertainty", "2 uncertainties"],
+        &rows,
+    )
+}
+
+/// Bias and recovery uncertainty at five predictions over the range of each parameter.
+pub(super) fn uncertainties(
+    calibration: &Calibration,
+    parameters: &[ParameterDescription],
+) -> String {
+    let mut rows = Vec::new();
+    for (parameter, calibrated) in parameters.iter().zip(&calibration.parameters) {
+        let mut row = vec![symbol(parameter).then(in_unit(parameter)).html()];
+        for share in [0.1, 0.3, 0.5, 0.7, 0.9] {
+            let prediction = parameter.min + share * (parameter.max - parameter.min);
+            let uncertainty = calibrated.recovery.at(prediction);
+            row.push(uncertainty.map_or("\u{2013}".to_string(), |recovery| {
+                let step = (parameter.max - parameter.min) / 1000.0;
+                format!(
+                    "{} \u{b1} {}",
+                    decimals(parameter, prediction),
+                    number(recovery.uncertainty, step)
+                )
+            }));
+        }
+        rows.push(row);
+    }
+    table(
+        &["prediction \u{b1} uncertainty", "", "", "", "", ""],
+        &rows,
+    )
+}
+
+fn in_unit(parameter: &ParameterDescription) -> Label {
+    let unit = unit(parameter);
+    if unit.runs.is_empty() {
+        return Label::default();
+    }
+    Label::from(" [").then(unit).then("]")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_papers_network_has_the_papers_number_of_parameters() {
+        let rows = with_total(papers_rows());
+        let total = rows.last().expect("rows");
+        assert_eq!(total.parameters, 10_023_604);
+        assert_eq!(thousands(total.parameters), "10\u{2009}023\u{2009}604");
+        assert_eq!([thousands(0), thousands(999)], ["0", "999"]);
+    }
+
+    #[test]
+    fn a_network_of_other_layers_is_shown_apart_from_the_papers() {
+        let specs = [
+            crate::model::architecture::LayerSpec::Flatten {},
+            crate::model::architecture::LayerSpec::Dense { units: None },
+        ];
+        let other = Architecture::resolve(&specs, [4, 5], 1.0, 2).expect("it fits");
+        let html = network(&other).expect("a table");
+        assert!(
+            html.contains("<td>dense 2</td><td>2</td><td>42</td>"),
+            "{html}"
+        );
+        assert!(html.contains("<details>") && html.contains("10\u{2009}023\u{2009}604"));
+    }
+}
