@@ -52,8 +52,11 @@ impl<V: bytemuck::Pod> SmallProduct<'_, V> {
             self.rows::<S, W>(simd, first);
             first += W;
         }
-        for first in first..self.vectors {
-            self.rows::<S, 1>(simd, first);
+        match self.vectors - first {
+            3 if W > 3 => self.rows::<S, 3>(simd, first),
+            2 if W > 2 => self.rows::<S, 2>(simd, first),
+            1 => self.rows::<S, 1>(simd, first),
+            _ => {}
         }
     }
 

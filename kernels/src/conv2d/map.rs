@@ -97,7 +97,7 @@ mod tests {
     fn pixels_and_planes_hold_the_same_numbers_at_every_level() {
         for level in Level::available() {
             println!("ran level {level}");
-            for (channels, plane) in [(1, 1), (8, 16), (3, 39), (17, 33), (24, 8)] {
+            for (channels, plane) in [(1_usize, 1), (8, 16), (3, 39), (17, 33), (24, 8)] {
                 let planes: Vec<f32> = (0..channels * plane).map(|i| i as f32).collect();
                 let mut pixels = vec![[f32::NAN; UNIT]; channels.div_ceil(UNIT) * plane];
                 level.run(ToPixels {

@@ -6,7 +6,7 @@
 //! [`DEAD`] where the ReLU is 0. The gradient of the convolution's output, four times as large for windows
 //! of 2 x 2, is nowhere stored: it is the pooled gradient at cell `k` of each window that is alive, else 0.
 
-use crate::simd::{Kernel, Pixel, Simd, UNIT};
+use crate::simd::{Kernel, Pixel, Simd, UNIT, lanes_of};
 
 /// Code of a pooling window through which no gradient flows.
 pub const DEAD: u8 = u8::MAX;
@@ -143,34 +143,45 @@ impl<V: Copy> ExpandWindows<'_, V> {
     }
 }
 
-/// Adds the gradients of the windows that are alive to the bias gradient, in f64: their number has no
-/// part in the rounding error.
+/// Sums of the gradients of windows that are alive, the bias gradient: one row of windows of a block at a
+/// time in f32, these sums in f64, so that the error does not grow with the size of the map.
 pub(crate) struct AddAlive<'a> {
     pub(crate) gradient: PooledGradient<'a>,
-    /// Pooled pixels of one block of channels.
-    pub(crate) pixels: usize,
-    /// One per block.
-    pub(crate) bias: &'a mut [Pixel],
+    /// Rows and columns of the pooled map.
+    pub(crate) map: [usize; 2],
+    /// First row and column of the windows to add up, and how many.
+    pub(crate) origin: [usize; 2],
+    pub(crate) windows: [usize; 2],
+    /// One per block of channels.
+    pub(crate) sums: &'a mut [[f64; UNIT]],
 }
 
 impl<S: Simd> Kernel<S> for AddAlive<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run(self, _: S) {
-        // The compiler vectorises the loops over channels.
-        let values = self.gradient.values.chunks_exact(self.pixels);
-        let codes = self.gradient.codes.chunks_exact(self.pixels);
-        for ((values, codes), bias) in values.zip(codes).zip(self.bias) {
-            let mut sums = [0.0_f64; UNIT];
-            for (values, codes) in values.iter().zip(codes) {
-                for lane in 0..UNIT {
-                    let alive = codes[lane] != DEAD;
-                    sums[lane] += f64::from(if alive { values[lane] } else { 0.0 });
+    fn run(self, simd: S) {
+        let none = ([0.0; UNIT], [DEAD; UNIT]);
+        for (block, sums) in self.sums.iter_mut().enumerate() {
+            for row in self.origin[0]..self.origin[0] + self.windows[0] {
+                let first = (block * self.map[0] + row) * self.map[1] + self.origin[1];
+                let values = &self.gradient.values[first..first + self.windows[1]];
+                let codes = &self.gradient.codes[first..first + self.windows[1]];
+                let mut sum = simd.splat(0.0);
+                for (values, codes) in values.chunks(S::UNITS).zip(codes.chunks(S::UNITS)) {
+                    let (value, code) = match (values.get(1), codes.get(1)) {
+                        (Some(value), Some(code)) => (value, code),
+                        _ => (&none.0, &none.1),
+                    };
+                    let value = simd.load_units([&values[0], value]);
+                    let dead = simd.select_code(value, [&codes[0], code], DEAD);
+                    sum = simd.add(sum, simd.sub(value, dead));
                 }
-            }
-            for (bias, sum) in bias.iter_mut().zip(sums) {
-                *bias += sum as f32;
+                for unit in lanes_of(&[sum]).chunks_exact(UNIT) {
+                    for (sum, &value) in sums.iter_mut().zip(unit) {
+                        *sum += f64::from(value);
+                    }
+                }
             }
         }
     }

@@ -43,7 +43,7 @@ pub(super) struct PreparedStage {
 enum PreparedWeights {
     Direct {
         packed: Buffer,
-        tiles: Option<Vec<Pixel>>,
+        backward: Option<Buffer>,
     },
     Panels(Vec<f32>),
     Fft {
@@ -85,7 +85,7 @@ impl FusedConvStage {
                 Engine::Fft(Fft::new(shape.conv, shape.pool, tiling, single))
             }
             (Algorithm::Direct, _) => {
-                Engine::Direct(Direct::new(shape.conv, shape.pool, options.input_gradient))
+                Engine::Direct(Direct::new(shape.conv, shape.pool, options.input_gradient)?)
             }
             _ => Engine::Panels(Panels {
                 conv: shape.conv,
@@ -139,7 +139,10 @@ impl FusedConvStage {
                 });
                 PreparedWeights::Direct {
                     packed,
-                    tiles: backward.then(|| level.run(direct::backward::Pack { direct, weight })),
+                    backward: match backward {
+                        true => Some(level.run(direct::backward::Pack { direct, weight })?),
+                        false => None,
+                    },
                 }
             }
             Engine::Panels(_) => PreparedWeights::Panels(weight.to_vec()),
@@ -295,12 +298,14 @@ impl FusedConvStage {
         let input = self.adapt(input, &mut scratch.pixels);
         let bias = &mut scratch.bias;
         match (&self.engine, &prepared.weights) {
-            (Engine::Direct(direct), PreparedWeights::Direct { tiles, .. }) => {
+            (Engine::Direct(direct), PreparedWeights::Direct { backward, .. }) => {
+                let len = level.run(direct::backward::PackedLen(direct));
+                let weights = backward.as_ref().map(|b| b.as_slice(len));
                 level.run(direct::backward::Backward {
                     direct,
                     input,
                     gradient,
-                    input_gradient: input_gradient.zip(tiles.as_deref()),
+                    input_gradient: input_gradient.zip(weights),
                     bias,
                     scratch: &mut scratch.direct,
                     first,

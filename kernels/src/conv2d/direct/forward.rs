@@ -29,16 +29,16 @@ pub(crate) struct Forward<'a> {
 
 /// Vectors of output channels that are made together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Group {
+pub(super) struct Group {
     /// First block of 8 channels.
-    block: usize,
-    blocks: usize,
+    pub(super) block: usize,
+    pub(super) blocks: usize,
     /// Of 8 lanes, although the level has 16.
-    half: bool,
+    pub(super) half: bool,
 }
 
 /// Cuts `blocks` blocks of 8 output channels into groups of two vectors, then one, then half of one.
-fn groups<S: Simd>(blocks: usize) -> impl Iterator<Item = Group> {
+pub(super) fn groups<S: Simd>(blocks: usize) -> impl Iterator<Item = Group> {
     // With 6 running sums, two vectors would leave 3 pixels.
     let most = if S::ACCUMULATORS >= 12 { 2 } else { 1 };
     let mut block = 0;
@@ -306,7 +306,7 @@ fn multiply_add<T: Simd, const N: usize, const V: usize, const P: usize>(
 
 /// Columns of the next tile: the most that do not make more than a third of what is `left` twice, and
 /// that fit into the `count` columns of the segment.
-fn tile_columns(largest: usize, count: usize, left: usize) -> usize {
+pub(super) fn tile_columns(largest: usize, count: usize, left: usize) -> usize {
     [24, 12, 6, 3]
         .into_iter()
         .find(|&size| size <= largest && size <= count && 3 * size <= 4 * left)

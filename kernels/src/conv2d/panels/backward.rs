@@ -1,28 +1,20 @@
-//! Backward pass: the gradient of a block of outputs, expanded into panels, is used for both gradients.
+//! Backward pass, block by block: the gradient of the outputs is expanded once and used for both gradients.
 
-use super::blocks::{Block, GROUP, blocks};
-use super::dot::{Dot, DotGroup};
+use super::blocks::{Block, Grid};
+use super::dot::Dot;
 use super::panel::{AddBack, Pack, Patches};
 use super::{Panels, Scratch};
 use crate::ShapeError;
 use crate::conv2d::map::{Map, ToPixels, ToPlanes};
-use crate::conv2d::pooling::{AddAlive, ExpandWindows, PooledGradient};
+use crate::conv2d::pooling::{AddAlive, Codes, ExpandWindows, PooledGradient};
 use crate::product::{SmallProduct, Strided};
 use crate::simd::{Kernel, Pixel, Simd, UNIT};
 
-/// Pixels of a block, about: the four rows of outputs and six of patches that [`Dot`] multiplies at once are
-/// 20 KiB, most of a first-level cache.
-const BLOCK: usize = 8 * GROUP;
-/// Taps of the panels of a block, at most: 128 KiB.
-const TAPS: usize = 64;
-/// Values of the panel of one group of patches. The same rows of all groups are in use at once: with a power
-/// of two between them they would crowd into a few sets of the cache.
-const PANEL: usize = (TAPS + 6) * GROUP;
-
-/// The same of outputs.
-fn outputs_len(filters: usize) -> usize {
-    (filters.next_multiple_of(8) + 4) * GROUP
-}
+/// Pixels of a block, about: the three rows of outputs and eight of patches that [`Dot`] multiplies at once
+/// are 22 KiB, most of a first-level cache.
+const PIXELS: usize = 512;
+/// Taps of a panel, at most: 64 KiB.
+const TAPS: usize = 32;
 
 /// The arguments of one backward pass.
 pub(crate) struct Backward<'a> {
@@ -49,117 +41,113 @@ impl<S: Simd> Kernel<S> for Backward<'_> {
         let Self {
             panels: Panels { conv, pool },
             weight,
+            gradient,
             scratch,
             ..
         } = self;
         let filters = conv.out_channels;
         let patch_len = conv.patch_len();
-        let plane = conv.height * conv.width;
-        let most = blocks(pool, BLOCK).map(|block| block.groups()).max();
-        let most = most.unwrap_or(0);
-        scratch
-            .outputs
-            .reserve::<f32>(most * outputs_len(filters))?;
-        scratch.line.reserve::<Pixel>(most * GROUP)?;
-        scratch.panel.reserve::<f32>(most * PANEL)?;
-        scratch.products.reserve::<f32>(TAPS * GROUP)?;
-        scratch.gradient_planes.reserve::<f32>(conv.input_len())?;
+        let grid = Grid::new(pool, PIXELS);
+        let largest = grid.largest_pitch(S::LANES);
+        scratch.outputs.reserve::<f32>(filters * largest)?;
+        scratch.line.reserve::<Pixel>(largest)?;
+        scratch.panel.reserve::<f32>(TAPS * largest)?;
         if self.first {
             scratch.sums.clear();
             scratch.sums.resize(conv.weight_len(), 0.0);
         }
-        let outputs = scratch.outputs.slice::<f32>(most * outputs_len(filters));
-        let line = scratch.line.slice::<Pixel>(most * GROUP);
+        scratch.bias.clear();
+        scratch.bias.resize(filters.div_ceil(UNIT), [0.0; UNIT]);
         let planes = super::planes(simd, conv, self.input, &mut scratch.planes)?;
-        let wanted = self.input_gradient.is_some();
-        let gradient_planes = scratch.gradient_planes.slice::<f32>(conv.input_len());
-        if wanted {
-            gradient_planes.fill(0.0);
+        let mut gradient_planes = None;
+        if self.input_gradient.is_some() {
+            scratch.gradient_planes.reserve::<f32>(conv.input_len())?;
+            let planes = scratch.gradient_planes.slice::<f32>(conv.input_len());
+            planes.fill(0.0);
+            gradient_planes = Some(planes);
         }
-        simd.vectorize(AddAlive {
-            gradient: self.gradient,
-            pixels: pool.out_height() * pool.out_width(),
-            bias: self.bias,
-        });
-        for block in blocks(pool, BLOCK) {
-            expand(simd, self.panels, &block, self.gradient, line, outputs);
+        for block in grid.blocks() {
+            let pitch = block.pitch(S::LANES);
+            let outputs = scratch.outputs.slice::<f32>(filters * pitch);
+            let line = scratch.line.slice::<Pixel>(pitch);
+            simd.vectorize(AddAlive {
+                gradient,
+                map: [pool.out_height(), pool.out_width()],
+                origin: [
+                    block.origin[0] / pool.window_height,
+                    block.origin[1] / pool.window_width,
+                ],
+                windows: [
+                    block.rows / pool.window_height,
+                    block.columns / pool.window_width,
+                ],
+                sums: &mut scratch.bias,
+            });
+            for (channels, outputs) in outputs.chunks_mut(UNIT * pitch).enumerate() {
+                simd.vectorize(ExpandBlock {
+                    panels: self.panels,
+                    block,
+                    gradient,
+                    channels,
+                    line: &mut *line,
+                });
+                simd.vectorize(ToPlanes {
+                    pixels: line,
+                    plane: pitch,
+                    planes: outputs,
+                });
+            }
             for first in (0..patch_len).step_by(TAPS) {
                 let taps = first..(first + TAPS).min(patch_len);
-                let panels = scratch.panel.slice::<f32>(most * PANEL);
-                for (group, panel) in panels
-                    .chunks_exact_mut(PANEL)
-                    .enumerate()
-                    .take(block.groups())
-                {
-                    block.runs(conv, group, &mut scratch.runs);
-                    let pitch = block.pitch(group, S::LANES);
-                    simd.vectorize(Pack {
-                        patches: Patches {
-                            conv,
-                            runs: &scratch.runs,
-                            pitch,
-                        },
-                        taps: taps.clone(),
-                        planes,
-                        panel: &mut panel[..taps.len() * pitch],
-                    });
-                }
-                let groups: Vec<_> = (0..block.groups())
-                    .map(|group| DotGroup {
-                        a: &outputs[group * outputs_len(filters)..],
-                        b: &panels[group * PANEL..],
-                        pitch: block.pitch(group, S::LANES),
-                    })
-                    .collect();
+                let count = taps.len();
+                let panel = scratch.panel.slice::<f32>(count * pitch);
+                let patches = Patches { conv, block, taps };
+                simd.vectorize(Pack {
+                    patches: patches.clone(),
+                    planes,
+                    panel: &mut *panel,
+                });
                 simd.vectorize(Dot {
                     rows: filters,
-                    columns: taps.len(),
-                    groups: &groups,
+                    columns: count,
+                    a: outputs,
+                    b: panel,
+                    pitch,
                     c: &mut scratch.sums[first..],
                     c_row: patch_len,
                 });
-            }
-            if !wanted {
-                continue;
-            }
-            for group in 0..block.groups() {
-                block.runs(conv, group, &mut scratch.runs);
-                let pitch = block.pitch(group, S::LANES);
-                for first in (0..patch_len).step_by(TAPS) {
-                    let taps = first..(first + TAPS).min(patch_len);
-                    let products = scratch.products.slice::<f32>(taps.len() * pitch);
-                    simd.vectorize(SmallProduct {
-                        rows: taps.len(),
-                        depth: filters,
-                        vectors: pitch / S::LANES,
-                        a: Strided {
-                            data: &weight[first..],
-                            row: 1,
-                            depth: patch_len,
-                        },
-                        b: bytemuck::cast_slice::<_, S::V>(
-                            &outputs[group * outputs_len(filters)..][..filters * pitch],
-                        ),
-                        c: bytemuck::cast_slice_mut(products),
-                        accumulate: false,
-                    });
-                    simd.vectorize(AddBack {
-                        patches: Patches {
-                            conv,
-                            runs: &scratch.runs,
-                            pitch,
-                        },
-                        taps,
-                        panel: products,
-                        planes: &mut *gradient_planes,
-                    });
-                }
+                let Some(planes) = &mut gradient_planes else {
+                    continue;
+                };
+                simd.vectorize(SmallProduct {
+                    rows: count,
+                    depth: filters,
+                    vectors: pitch / S::LANES,
+                    a: Strided {
+                        data: &weight[first..],
+                        row: 1,
+                        depth: patch_len,
+                    },
+                    b: bytemuck::cast_slice::<_, S::V>(outputs),
+                    c: bytemuck::cast_slice_mut(panel),
+                    accumulate: false,
+                });
+                simd.vectorize(AddBack {
+                    patches,
+                    panel,
+                    planes: &mut *planes,
+                });
             }
         }
-        if let Some(pixels) = self.input_gradient {
+        for (bias, sums) in self.bias.iter_mut().zip(&scratch.bias) {
+            for (bias, sum) in bias.iter_mut().zip(sums) {
+                *bias += *sum as f32;
+            }
+        }
+        if let (Some(pixels), Some(planes)) = (self.input_gradient, gradient_planes) {
             simd.vectorize(ToPixels {
-                planes: gradient_planes,
-                plane,
+                planes,
+                plane: conv.height * conv.width,
                 pixels,
             });
         }
@@ -167,74 +155,43 @@ impl<S: Simd> Kernel<S> for Backward<'_> {
     }
 }
 
-/// Gradient of the outputs of a block, [group][o][slot], 0 in slots without pixel.
-#[inline(always)]
-fn expand<S: Simd>(
-    simd: S,
-    panels: &Panels,
-    block: &Block,
-    gradient: PooledGradient<'_>,
-    line: &mut [Pixel],
-    outputs: &mut [f32],
-) {
-    let (conv, pool) = (&panels.conv, &panels.pool);
-    let filters = conv.out_channels;
-    let [row, column] = block.origin;
-    let windows = block.columns / pool.window_width;
-    for channels in 0..filters.div_ceil(UNIT) {
-        for (i, line) in line
-            .chunks_exact_mut(block.columns)
-            .take(block.rows)
-            .enumerate()
-        {
-            let window_row = (row + i) / pool.window_height;
-            let first = (channels * pool.out_height() + window_row) * pool.out_width()
-                + column / pool.window_width;
-            simd.vectorize(ExpandPixels {
-                values: &gradient.values[first..first + windows],
-                codes: &gradient.codes[first..first + windows],
-                first_code: (i % pool.window_height * pool.window_width) as u8,
-                window_columns: pool.window_width,
-                line,
-            });
-        }
-        for group in 0..block.groups() {
-            let pitch = block.pitch(group, S::LANES);
-            let pixels = &mut line[group * GROUP..][..pitch];
-            pixels[block.group_pixels(group)..].fill([0.0; UNIT]);
-            let first = channels * UNIT;
-            let last = filters.min(first + UNIT);
-            simd.vectorize(ToPlanes {
-                pixels,
-                plane: pitch,
-                planes: &mut outputs[group * outputs_len(filters)..][first * pitch..last * pitch],
-            });
-        }
-    }
-}
-
-/// [`ExpandWindows`] of one block of 8 channels.
-struct ExpandPixels<'a> {
-    values: &'a [Pixel],
-    codes: &'a [crate::conv2d::pooling::Codes],
-    first_code: u8,
-    window_columns: usize,
+/// Gradient of the outputs of a block in 8 channels, 0 where it is filled up to whole vectors.
+struct ExpandBlock<'a> {
+    panels: &'a Panels,
+    block: Block,
+    gradient: PooledGradient<'a>,
+    /// Block of channels.
+    channels: usize,
+    /// Overwritten.
     line: &'a mut [Pixel],
 }
 
-impl<S: Simd> Kernel<S> for ExpandPixels<'_> {
+impl<S: Simd> Kernel<S> for ExpandBlock<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run(self, simd: S) {
-        let line: &mut [<S::Half as Simd>::V] = bytemuck::cast_slice_mut(self.line);
-        ExpandWindows {
-            values: [self.values; 2],
-            codes: [self.codes; 2],
-            first_code: self.first_code,
-            window_columns: self.window_columns,
-            line,
+        let pool = &self.panels.pool;
+        let [row, column] = self.block.origin;
+        let columns = self.block.columns;
+        let windows = columns / pool.window_width;
+        let (pixels, rest) = self.line.split_at_mut(self.block.rows * columns);
+        rest.fill([0.0; UNIT]);
+        let pixels: &mut [<S::Half as Simd>::V] = bytemuck::cast_slice_mut(pixels);
+        for (i, line) in pixels.chunks_exact_mut(columns).enumerate() {
+            let window_row = (row + i) / pool.window_height;
+            let first = (self.channels * pool.out_height() + window_row) * pool.out_width()
+                + column / pool.window_width;
+            let values: &[Pixel] = &self.gradient.values[first..first + windows];
+            let codes: &[Codes] = &self.gradient.codes[first..first + windows];
+            ExpandWindows {
+                values: [values; 2],
+                codes: [codes; 2],
+                first_code: (i % pool.window_height * pool.window_width) as u8,
+                window_columns: pool.window_width,
+                line,
+            }
+            .run(simd.half());
         }
-        .run(simd.half());
     }
 }

@@ -1,9 +1,10 @@
-//! Blocks of output pixels that hold whole pooling windows, cut into groups of up to 64 pixels.
+//! Blocks of output pixels that hold whole pooling windows.
 
-use crate::shape::{Conv2dShape, MaxPool2dShape};
+use crate::shape::MaxPool2dShape;
 
-/// Pixels of a group: four vectors of 16, eight of 8.
-pub(crate) const GROUP: usize = 64;
+/// Columns of a block: four vectors of 16, eight of 8. With windows of 2 x 2 a row of windows then fills
+/// eight vectors.
+pub(crate) const COLUMNS: usize = 64;
 
 /// Output pixels `rows` x `columns`, numbered row by row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,78 +15,52 @@ pub(crate) struct Block {
     pub(crate) columns: usize,
 }
 
-/// Pixels of a group that lie side by side in the image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Run {
-    /// First pixel, counted from the first of the group.
-    pub(crate) slot: usize,
-    /// First cell under tap (0, 0), counted from the first of a plane.
-    pub(crate) cell: usize,
-    pub(crate) len: usize,
-}
-
-impl Run {
-    /// What must never be read.
-    pub(super) const POISON: Self = Self {
-        slot: usize::MAX,
-        cell: usize::MAX,
-        len: usize::MAX,
-    };
-}
-
 impl Block {
-    /// Pixels of the block.
-    pub(crate) fn pixels(&self) -> usize {
-        self.rows * self.columns
+    /// Values of a row of a panel: the pixels of the block, in whole vectors of `lanes`.
+    pub(crate) fn pitch(&self, lanes: usize) -> usize {
+        (self.rows * self.columns).next_multiple_of(lanes)
     }
+}
 
-    /// Groups of the block.
-    pub(crate) fn groups(&self) -> usize {
-        self.pixels().div_ceil(GROUP)
-    }
+/// How the pooled part of an output is cut.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Grid {
+    /// Rows and columns that are pooled.
+    area: [usize; 2],
+    /// Rows and columns of a block; the last ones may have fewer.
+    block: [usize; 2],
+}
 
-    /// Pixels of one group.
-    pub(crate) fn group_pixels(&self, group: usize) -> usize {
-        GROUP.min(self.pixels() - group * GROUP)
-    }
-
-    /// Values of a row of the group's panel: whole vectors of `lanes`.
-    pub(crate) fn pitch(&self, group: usize, lanes: usize) -> usize {
-        self.group_pixels(group).next_multiple_of(lanes)
-    }
-
-    /// Overwrites `runs` with those of a group.
-    pub(crate) fn runs(&self, conv: &Conv2dShape, group: usize, runs: &mut Vec<Run>) {
-        runs.clear();
-        let end = group * GROUP + self.group_pixels(group);
-        let mut pixel = group * GROUP;
-        while pixel < end {
-            let (row, column) = (pixel / self.columns, pixel % self.columns);
-            let len = (self.columns - column).min(end - pixel);
-            runs.push(Run {
-                slot: pixel - group * GROUP,
-                cell: (self.origin[0] + row) * conv.width + self.origin[1] + column,
-                len,
-            });
-            pixel += len;
+impl Grid {
+    /// Blocks of about `pixels` pixels, at least one window each.
+    pub(crate) fn new(pool: &MaxPool2dShape, pixels: usize) -> Self {
+        let window = [pool.window_height, pool.window_width];
+        let area = [pool.out_height() * window[0], pool.out_width() * window[1]];
+        let whole = |len: usize, side: usize| (len / window[side]).max(1) * window[side];
+        let columns = whole(COLUMNS, 1).min(area[1]);
+        let rows = whole(pixels / columns, 0).min(area[0]);
+        Self {
+            area,
+            block: [rows, columns],
         }
     }
-}
 
-/// Cuts what is pooled into blocks of about `pixels` pixels, at least one window each.
-pub(crate) fn blocks(pool: &MaxPool2dShape, pixels: usize) -> impl Iterator<Item = Block> {
-    let window = [pool.window_height, pool.window_width];
-    let area = [pool.out_height() * window[0], pool.out_width() * window[1]];
-    let whole = |len: usize, side: usize| (len / window[side]).max(1) * window[side];
-    let columns = whole(GROUP, 1).min(area[1]);
-    let rows = whole(pixels / columns, 0).min(area[0]);
-    (0..area[0]).step_by(rows).flat_map(move |row| {
-        (0..area[1]).step_by(columns).map(move |column| Block {
-            origin: [row, column],
-            rows: rows.min(area[0] - row),
-            columns: columns.min(area[1] - column),
+    /// Largest [`Block::pitch`].
+    pub(crate) fn largest_pitch(&self, lanes: usize) -> usize {
+        (self.block[0] * self.block[1]).next_multiple_of(lanes)
+    }
+
+    /// The blocks, row by row.
+    pub(crate) fn blocks(self) -> impl Iterator<Item = Block> {
+        let Self { area, block } = self;
+        (0..area[0]).step_by(block[0]).flat_map(move |row| {
+            (0..area[1]).step_by(block[1]).map(move |column| Block {
+                origin: [row, column],
+                rows: block[0].min(area[0] - row),
+                columns: block[1].min(area[1] - column),
+            })
         })
-    })
+    }
 }
 
 #[cfg(test)]
@@ -93,41 +68,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blocks_cover_every_pooled_pixel_once_and_runs_every_pixel_of_a_block() {
-        for (image, kernel, window) in [
-            ([1, 20, 300], [3, 5], [2, 2]),
-            ([2, 40, 9], [2, 3], [3, 2]),
-            ([1, 1, 200], [1, 1], [1, 100]),
-            ([1, 9, 9], [9, 9], [1, 1]),
+    fn blocks_cover_every_pooled_pixel_once() {
+        for (map, window) in [
+            ([1, 18, 296], [2, 2]),
+            ([2, 39, 7], [3, 2]),
+            ([1, 1, 200], [1, 100]),
+            ([1, 1, 1], [1, 1]),
         ] {
-            let conv = Conv2dShape::new(image, 3, kernel).expect("shape");
-            let pool = MaxPool2dShape::new(conv.output(), window).expect("pool");
+            let pool = MaxPool2dShape::new(map, window).expect("pool");
             for pixels in [1, 128, 768] {
-                let mut seen = vec![0; conv.height * conv.width];
-                for block in blocks(&pool, pixels) {
+                let grid = Grid::new(&pool, pixels);
+                let mut seen = vec![0; map[1] * map[2]];
+                for block in grid.blocks() {
                     assert!(block.rows.is_multiple_of(window[0]), "{block:?}");
                     assert!(block.columns.is_multiple_of(window[1]), "{block:?}");
-                    let mut runs = Vec::new();
-                    for group in 0..block.groups() {
-                        block.runs(&conv, group, &mut runs);
-                        let mut slot = 0;
-                        for run in &runs {
-                            assert_eq!(run.slot, slot);
-                            slot += run.len;
-                            for cell in run.cell..run.cell + run.len {
-                                seen[cell] += 1;
-                            }
+                    assert!(block.pitch(16) <= grid.largest_pitch(16), "{block:?}");
+                    for i in 0..block.rows {
+                        for j in 0..block.columns {
+                            seen[(block.origin[0] + i) * map[2] + block.origin[1] + j] += 1;
                         }
-                        assert_eq!(slot, block.group_pixels(group));
                     }
                 }
                 let area = [pool.out_height() * window[0], pool.out_width() * window[1]];
-                for (cell, &count) in seen.iter().enumerate() {
-                    let inside = cell / conv.width < area[0] && cell % conv.width < area[1];
+                for (pixel, &count) in seen.iter().enumerate() {
+                    let inside = pixel / map[2] < area[0] && pixel % map[2] < area[1];
                     assert_eq!(
                         count,
                         usize::from(inside),
-                        "cell {cell}, blocks of {pixels}"
+                        "pixel {pixel}, blocks of {pixels}"
                     );
                 }
             }

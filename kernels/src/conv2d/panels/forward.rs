@@ -1,19 +1,18 @@
-//! Forward pass: pack 64 patches, multiply them with all weights, pool when a block is complete.
+//! Forward pass, block by block: pack the patches, multiply them with all weights, pool.
 
-use super::Panels;
-use super::Scratch;
-use super::blocks::{GROUP, blocks};
+use super::blocks::Grid;
 use super::panel::{Pack, Patches};
+use super::{Panels, Scratch};
 use crate::ShapeError;
 use crate::conv2d::map::{Map, ToPixels};
 use crate::conv2d::pooling::{Epilogue, PoolWindows};
 use crate::product::{SmallProduct, Strided};
 use crate::simd::{Kernel, Pixel, Simd, UNIT};
 
-/// Pixels of a block, about: two groups, so that the two rows of windows of 2 x 2 fill one each.
-const BLOCK: usize = 2 * GROUP;
-/// Taps of a panel, at most: 256 rows of 64 pixels are 64 KiB (tried: 128 and 512, the same).
-const TAPS: usize = 256;
+/// Pixels of a block, about: one row of windows of 2 x 2.
+const PIXELS: usize = 128;
+/// Taps of a panel, at most: 64 KiB.
+const TAPS: usize = 128;
 
 /// The arguments of one forward pass.
 pub(crate) struct Forward<'a> {
@@ -39,63 +38,47 @@ impl<S: Simd> Kernel<S> for Forward<'_> {
         } = self;
         let filters = conv.out_channels;
         let patch_len = conv.patch_len();
-        let most = blocks(pool, BLOCK).map(|block| block.groups()).max();
-        let most = most.unwrap_or(0);
-        scratch.panel.reserve::<f32>(TAPS * GROUP)?;
-        scratch.outputs.reserve::<f32>(most * filters * GROUP)?;
-        scratch.line.reserve::<Pixel>(most * GROUP)?;
+        let grid = Grid::new(pool, PIXELS);
+        let largest = grid.largest_pitch(S::LANES);
+        scratch.panel.reserve::<f32>(TAPS * largest)?;
+        scratch.outputs.reserve::<f32>(filters * largest)?;
+        scratch.line.reserve::<Pixel>(largest)?;
         let planes = super::planes(simd, conv, input, &mut scratch.planes)?;
-        let outputs = scratch.outputs.slice::<f32>(most * filters * GROUP);
-        let line = scratch.line.slice::<Pixel>(most * GROUP);
-        for block in blocks(pool, BLOCK) {
-            for group in 0..block.groups() {
-                block.runs(conv, group, &mut scratch.runs);
-                let pitch = block.pitch(group, S::LANES);
-                let outputs = &mut outputs[group * filters * GROUP..][..filters * pitch];
-                for first in (0..patch_len).step_by(TAPS) {
-                    let taps = first..(first + TAPS).min(patch_len);
-                    let depth = taps.len();
-                    let panel = scratch.panel.slice(depth * pitch);
-                    simd.vectorize(Pack {
-                        patches: Patches {
-                            conv,
-                            runs: &scratch.runs,
-                            pitch,
-                        },
-                        taps,
-                        planes,
-                        panel: &mut *panel,
-                    });
-                    simd.vectorize(SmallProduct {
-                        rows: filters,
-                        depth,
-                        vectors: pitch / S::LANES,
-                        a: Strided {
-                            data: &weight[first..],
-                            row: patch_len,
-                            depth: 1,
-                        },
-                        b: bytemuck::cast_slice::<_, S::V>(panel),
-                        c: bytemuck::cast_slice_mut(outputs),
-                        accumulate: first > 0,
-                    });
-                }
+        for block in grid.blocks() {
+            let pitch = block.pitch(S::LANES);
+            let outputs = scratch.outputs.slice::<f32>(filters * pitch);
+            for first in (0..patch_len).step_by(TAPS) {
+                let taps = first..(first + TAPS).min(patch_len);
+                let depth = taps.len();
+                let panel = scratch.panel.slice(depth * pitch);
+                simd.vectorize(Pack {
+                    patches: Patches { conv, block, taps },
+                    planes,
+                    panel: &mut *panel,
+                });
+                simd.vectorize(SmallProduct {
+                    rows: filters,
+                    depth,
+                    vectors: pitch / S::LANES,
+                    a: Strided {
+                        data: &weight[first..],
+                        row: patch_len,
+                        depth: 1,
+                    },
+                    b: bytemuck::cast_slice::<_, S::V>(panel),
+                    c: bytemuck::cast_slice_mut(outputs),
+                    accumulate: first > 0,
+                });
             }
-            for channels in 0..filters.div_ceil(UNIT) {
-                for group in 0..block.groups() {
-                    let pitch = block.pitch(group, S::LANES);
-                    let outputs = &outputs[group * filters * GROUP..][..filters * pitch];
-                    let first = channels * UNIT;
-                    let last = filters.min(first + UNIT);
-                    simd.vectorize(ToPixels {
-                        planes: &outputs[first * pitch..last * pitch],
-                        plane: pitch,
-                        pixels: &mut line[group * GROUP..][..pitch],
-                    });
-                }
-                let [row, column] = block.origin;
-                let row = row / pool.window_height;
-                let column = column / pool.window_width;
+            let line = scratch.line.slice::<Pixel>(pitch);
+            for (channels, outputs) in outputs.chunks(UNIT * pitch).enumerate() {
+                simd.vectorize(ToPixels {
+                    planes: outputs,
+                    plane: pitch,
+                    pixels: &mut *line,
+                });
+                let row = block.origin[0] / pool.window_height;
+                let column = block.origin[1] / pool.window_width;
                 for i in 0..block.rows / pool.window_height {
                     let first = (channels * pool.out_height() + row + i) * pool.out_width();
                     simd.vectorize(PoolPixels {

@@ -2,14 +2,13 @@
 //!
 //! With `X(CRS,P)` the matrix whose column `p` holds the cells under the kernel at output pixel `p`
 //! (Chellapilla, Puri & Simard 2006): `Y = W X + b`, `dW = dY X^T`, and `dX` is `W^T dY` added back to the cells
-//! that the columns came from. The matrix `X` is R S times as large as the image and is never written:
-//! patches of 64 pixels at a time go from the planes of the image straight into a *panel*, rows of 64 pixels,
-//! one for each of a few hundred `c,r,s`, that stays in the first two levels of cache while it is multiplied.
-//! `dY` is expanded from the pooled gradient into panels of the same kind, and `W^T dY` is added to the image
-//! panel by panel.
+//! that the columns came from. The matrix `X` is R S times as large as the image and is never written: the
+//! patches of a block of outputs go from the planes of the image straight into a *panel*, a row of pixels for
+//! each of some `c,r,s`, that stays in the first two levels of cache while it is multiplied. `dY` is expanded
+//! from the pooled gradient into rows of the same kind, and `W^T dY` is added to the image panel by panel.
 //!
-//! The lanes of all vectors are pixels, whatever the numbers of channels; a row of a panel is a piece of a
-//! row of the image, copied as a whole. Pixels of narrow images run on from row to row.
+//! The lanes of all vectors are pixels, whatever the numbers of channels; a row of a panel is made of
+//! pieces of rows of the image, copied as a whole. Pixels of narrow images run on from row to row.
 //!
 //! [`blocks`] cuts the output into blocks of whole pooling windows, [`panel`] packs and adds back,
 //! [`dot`] is the product of the weight gradient, [`crate::product`] that of the others.
@@ -24,8 +23,7 @@ use crate::ShapeError;
 use crate::buffer::Buffer;
 use crate::conv2d::map::{Map, ToPlanes};
 use crate::shape::{Conv2dShape, MaxPool2dShape};
-use crate::simd::Simd;
-use blocks::Run;
+use crate::simd::{Simd, UNIT};
 
 /// Everything that a convolution by panels needs to know, except the weights.
 #[derive(Debug, Clone)]
@@ -41,17 +39,16 @@ pub(crate) struct Scratch {
     pub(crate) planes: Buffer,
     /// The gradient of the input as planes.
     pub(crate) gradient_planes: Buffer,
-    /// Patches.
+    /// Patches, or products on their way back to the image.
     pub(crate) panel: Buffer,
     /// Outputs, or their gradient.
     pub(crate) outputs: Buffer,
-    /// Products on their way back to the image.
-    pub(crate) products: Buffer,
     /// Pixels of 8 channels of a block.
     pub(crate) line: Buffer,
     /// Sums of the weight gradient over the images of a chunk, (O,C,R,S).
     pub(crate) sums: Vec<f32>,
-    pub(crate) runs: Vec<Run>,
+    /// Sums of the bias gradient of an image.
+    pub(crate) bias: Vec<[f64; UNIT]>,
 }
 
 impl Scratch {
@@ -62,13 +59,12 @@ impl Scratch {
             &mut self.gradient_planes,
             &mut self.panel,
             &mut self.outputs,
-            &mut self.products,
             &mut self.line,
         ] {
             buffer.poison();
         }
         self.sums.fill(f32::NAN);
-        self.runs.fill(Run::POISON);
+        self.bias.fill([f64::NAN; UNIT]);
     }
 }
 

@@ -2,41 +2,38 @@
 
 use std::ops::Range;
 
-use super::blocks::{GROUP, Run};
+use super::blocks::{Block, COLUMNS};
 use crate::shape::Conv2dShape;
 use crate::simd::{Kernel, Simd, UNIT};
 
-/// Taps (numbers `c,r,s`) of a panel and where its pixels lie.
-#[derive(Clone, Copy)]
+/// Taps (numbers `c,r,s`) and pixels of a panel.
+#[derive(Clone)]
 pub(crate) struct Patches<'a> {
     pub(crate) conv: &'a Conv2dShape,
-    pub(crate) runs: &'a [Run],
-    /// Values of a row.
-    pub(crate) pitch: usize,
+    pub(crate) block: Block,
+    pub(crate) taps: Range<usize>,
 }
 
 impl Patches<'_> {
-    /// First cells under taps of the pixel at the origin, from tap `first` on.
+    /// First cells under the taps of the block's first pixel.
     #[inline(always)]
-    fn cells(&self, first: usize) -> TapCells {
+    fn cells(&self) -> TapCells {
         let conv = self.conv;
-        let (row, s) = (first / conv.kernel_width, first % conv.kernel_width);
+        let (row, s) = (
+            self.taps.start / conv.kernel_width,
+            self.taps.start % conv.kernel_width,
+        );
         let (c, r) = (row / conv.kernel_height, row % conv.kernel_height);
+        let [first_row, first_column] = self.block.origin;
         TapCells {
             position: [r, s],
             kernel: [conv.kernel_height, conv.kernel_width],
-            cell: (c * conv.height + r) * conv.width + s,
-            // From the last tap of a row to the first of the next, and of the next channel.
+            cell: (c * conv.height + first_row + r) * conv.width + first_column + s,
             steps: [
                 (conv.height - conv.kernel_height) * conv.width,
                 conv.width - conv.kernel_width,
             ],
         }
-    }
-
-    /// There are slots without pixel at the end of each row.
-    fn has_gap(&self) -> bool {
-        self.runs.iter().map(|run| run.len).sum::<usize>() < self.pitch
     }
 }
 
@@ -45,6 +42,7 @@ struct TapCells {
     position: [usize; 2],
     kernel: [usize; 2],
     cell: usize,
+    /// From the end of one channel to the next, and from the end of one row to the next.
     steps: [usize; 2],
 }
 
@@ -68,10 +66,9 @@ impl TapCells {
     }
 }
 
-/// `panel[tap][slot] = x[cell under the tap at the slot's pixel]`, 0 in slots without pixel.
+/// `panel[tap][pixel] = x[cell under the tap at the pixel]`; 0 where a row is filled up to whole vectors.
 pub(crate) struct Pack<'a> {
     pub(crate) patches: Patches<'a>,
-    pub(crate) taps: Range<usize>,
     /// (C,H,W).
     pub(crate) planes: &'a [f32],
     /// Overwritten.
@@ -83,44 +80,35 @@ impl<S: Simd> Kernel<S> for Pack<'_> {
 
     #[inline(always)]
     fn run(self, simd: S) {
-        let Self {
-            patches,
-            taps,
-            planes,
-            panel,
-        } = self;
-        if patches.has_gap() {
-            panel.fill(0.0);
-        }
-        let mut cells = patches.cells(taps.start);
-        let rows = panel.chunks_exact_mut(patches.pitch).take(taps.len());
-        if let [run] = patches.runs
-            && run.len == GROUP
-        {
-            // The usual case, without a loop.
-            for row in rows {
-                let from = &planes[cells.step() + run.cell..][..GROUP];
-                let row = &mut row[..GROUP];
-                for start in (0..GROUP).step_by(S::LANES) {
-                    simd.store(simd.load(&from[start..]), &mut row[start..]);
+        let Patches { conv, block, taps } = self.patches.clone();
+        let mut cells = self.patches.cells();
+        let rows = self.panel.chunks_exact_mut(block.pitch(S::LANES));
+        for (_, row) in taps.zip(rows) {
+            let mut cell = cells.step();
+            if block.columns == COLUMNS {
+                let (pieces, _) = row.as_chunks_mut::<COLUMNS>();
+                for to in &mut pieces[..block.rows] {
+                    let from = &self.planes[cell..cell + COLUMNS];
+                    for start in (0..COLUMNS).step_by(S::LANES) {
+                        simd.store(simd.load(&from[start..]), &mut to[start..]);
+                    }
+                    cell += conv.width;
                 }
+                continue;
             }
-            return;
-        }
-        for row in rows {
-            let cell = cells.step();
-            for run in patches.runs {
-                let from = &planes[cell + run.cell..][..run.len];
-                copy(simd, from, &mut row[run.slot..][..run.len]);
+            let (pixels, rest) = row.split_at_mut(block.rows * block.columns);
+            for to in pixels.chunks_exact_mut(block.columns) {
+                copy(simd, &self.planes[cell..cell + block.columns], to);
+                cell += conv.width;
             }
+            rest.fill(0.0);
         }
     }
 }
 
-/// `x[cell under the tap at the slot's pixel] += panel[tap][slot]`
+/// `x[cell under the tap at the pixel] += panel[tap][pixel]`
 pub(crate) struct AddBack<'a> {
     pub(crate) patches: Patches<'a>,
-    pub(crate) taps: Range<usize>,
     pub(crate) panel: &'a [f32],
     /// (C,H,W).
     pub(crate) planes: &'a mut [f32],
@@ -131,14 +119,14 @@ impl<S: Simd> Kernel<S> for AddBack<'_> {
 
     #[inline(always)]
     fn run(self, simd: S) {
-        let patches = self.patches;
-        let mut cells = patches.cells(self.taps.start);
-        let rows = self.panel.chunks_exact(patches.pitch).take(self.taps.len());
-        for row in rows {
-            let cell = cells.step();
-            for run in patches.runs {
-                let to = &mut self.planes[cell + run.cell..][..run.len];
-                add(simd, &row[run.slot..][..run.len], to);
+        let Patches { conv, block, taps } = self.patches.clone();
+        let mut cells = self.patches.cells();
+        let rows = self.panel.chunks_exact(block.pitch(S::LANES));
+        for (_, row) in taps.zip(rows) {
+            let mut cell = cells.step();
+            for from in row.chunks_exact(block.columns).take(block.rows) {
+                add(simd, from, &mut self.planes[cell..cell + block.columns]);
+                cell += conv.width;
             }
         }
     }
