@@ -1,7 +1,7 @@
 //! Every algorithm of a convolution over a spread of shapes, and whether the plan picks the fastest.
 //!
-//! `cargo bench -p dawn21-kernels --bench algorithms`. One thread; times are the least of a few repeats, in
-//! milliseconds per image. Environment: `DAWN21_SIMD` (level), `DAWN21_BENCH_SHAPES` (only shapes whose name
+//! `cargo bench -p dawn21-kernels --bench algorithms`. One thread; times are processor time, the least of
+//! three rounds, in milliseconds per image. Environment: `DAWN21_SIMD` (level), `DAWN21_BENCH_SHAPES` (only shapes whose name
 //! contains this), `DAWN21_BENCH_ALGORITHM` (only this one), `DAWN21_BENCH_SECONDS` (for each algorithm and shape, 0.3).
 
 use std::time::Instant;
@@ -85,19 +85,34 @@ fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
         .unwrap_or(default)
 }
 
-/// The least time of one call, in milliseconds, of as many as `seconds` allow, at least two.
+/// Processor time of the calling thread in seconds on Linux, else the time on the clock.
+///
+/// The kernel brings it up to date every few milliseconds only.
+fn thread_seconds(start: Instant) -> f64 {
+    std::fs::read_to_string("/proc/thread-self/schedstat")
+        .ok()
+        .and_then(|stat| stat.split(' ').next()?.parse::<u64>().ok())
+        .map_or_else(|| start.elapsed().as_secs_f64(), |ns| ns as f64 * 1e-9)
+}
+
+/// Milliseconds of one call: the least of three rounds of calls, in processor time, which other programs
+/// on the machine disturb less than the clock.
 fn least(seconds: f64, mut work: impl FnMut()) -> f64 {
     work();
-    let begin = Instant::now();
-    let mut best = f64::INFINITY;
-    loop {
-        let start = Instant::now();
-        work();
-        best = best.min(start.elapsed().as_secs_f64());
-        if begin.elapsed().as_secs_f64() > seconds {
-            return best * 1e3;
+    let clock = Instant::now();
+    let round = || {
+        let (start, before) = (Instant::now(), thread_seconds(clock));
+        let mut calls = 0;
+        while start.elapsed().as_secs_f64() < seconds / 3.0 {
+            work();
+            calls += 1;
         }
-    }
+        (thread_seconds(clock) - before) / f64::from(calls)
+    };
+    std::iter::repeat_with(round)
+        .take(3)
+        .fold(f64::INFINITY, f64::min)
+        * 1e3
 }
 
 /// Milliseconds per image of the forward and of the backward pass.

@@ -141,11 +141,18 @@ impl Simd for Portable {
     }
     #[inline(always)]
     fn sum_units(self, rows: [F32x8; UNIT]) -> F32x8 {
-        let mut result = F32x8([0.0; UNIT]);
-        for (sum, row) in result.0.iter_mut().zip(rows) {
-            let [a, b, c, d, e, f, g, h] = row.0;
-            *sum = ((a + b) + (c + d)) + ((e + f) + (g + h));
-        }
-        result
+        sum_rows(&rows)
     }
+}
+
+/// Sum of each row. Not inlined: the compiler would take its shape for that of the loops before it, and mix
+/// lanes there.
+#[inline(never)]
+fn sum_rows(rows: &[F32x8; UNIT]) -> F32x8 {
+    let mut result = F32x8([0.0; UNIT]);
+    for (sum, row) in result.0.iter_mut().zip(rows) {
+        let [a, b, c, d, e, f, g, h] = row.0;
+        *sum = ((a + b) + (c + d)) + ((e + f) + (g + h));
+    }
+    result
 }

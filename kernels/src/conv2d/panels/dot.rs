@@ -2,7 +2,7 @@
 //!
 //! `c[m][n] += sum_p a[m][p] b[n][p]`: both rows run along the lanes, so every running sum is a vector of
 //! partial sums; with AVX-512 three rows of `a` times eight of `b` are in registers, and 11 loads make 24
-//! products. At the end the lanes of eight sums at a time are added up.
+//! products, with AVX2 four times three. At the end the lanes of eight sums at a time are added up.
 
 use crate::simd::{Kernel, Simd, UNIT, lanes_of};
 
@@ -28,8 +28,8 @@ impl<S: Simd> Kernel<S> for Dot<'_> {
     fn run(mut self, simd: S) {
         match S::ACCUMULATORS {
             24 => self.tiles::<S, 3, 8>(simd),
-            12 => self.tiles::<S, 3, 4>(simd),
-            _ => self.tiles::<S, 2, 3>(simd),
+            12 => self.tiles::<S, 4, 3>(simd),
+            _ => self.tiles::<S, 2, 2>(simd),
         }
     }
 }
@@ -49,7 +49,7 @@ impl Dot<'_> {
             match count {
                 1 => self.rows::<S, M, 1>(simd, n),
                 2 => self.rows::<S, M, 2>(simd, n),
-                3 => self.rows::<S, M, 3>(simd, n),
+                3 if N > 2 => self.rows::<S, M, 3>(simd, n),
                 4 if N > 3 => self.rows::<S, M, 4>(simd, n),
                 5 if N > 4 => self.rows::<S, M, 5>(simd, n),
                 6 if N > 4 => self.rows::<S, M, 6>(simd, n),
@@ -68,6 +68,7 @@ impl Dot<'_> {
             match count {
                 1 => self.tile::<S, 1, N>(simd, m, n),
                 2 => self.tile::<S, 2, N>(simd, m, n),
+                3 if M > 2 => self.tile::<S, 3, N>(simd, m, n),
                 _ => self.tile::<S, M, N>(simd, m, n),
             }
             m += count;
@@ -78,16 +79,18 @@ impl Dot<'_> {
     fn tile<S: Simd, const M: usize, const N: usize>(&mut self, simd: S, m: usize, n: usize) {
         let zero = simd.splat(0.0);
         let pitch = self.pitch;
+        // One length that all slices are cut to: the loop below then needs no checks.
+        let len = pitch / S::LANES;
         let mut a: [&[S::V]; M] = [&[]; M];
         for (i, a) in a.iter_mut().enumerate() {
-            *a = bytemuck::cast_slice(&self.a[(m + i) * pitch..][..pitch]);
+            *a = &bytemuck::cast_slice(&self.a[(m + i) * pitch..][..pitch])[..len];
         }
         let mut b: [&[S::V]; N] = [&[]; N];
         for (j, b) in b.iter_mut().enumerate() {
-            *b = bytemuck::cast_slice(&self.b[(n + j) * pitch..][..pitch]);
+            *b = &bytemuck::cast_slice(&self.b[(n + j) * pitch..][..pitch])[..len];
         }
         let mut sums = [[zero; N]; M];
-        for p in 0..pitch / S::LANES {
+        for p in 0..len {
             for i in 0..M {
                 for j in 0..N {
                     sums[i][j] = simd.fma(a[i][p], b[j][p], sums[i][j]);
