@@ -42,7 +42,7 @@ fn steps_of_training_and_inference_are_timed() {
 
 #[test]
 fn algorithm_and_vector_level_can_be_chosen() {
-    for algorithm in ["im2col", "fft"] {
+    for algorithm in ["direct", "im2col", "fft"] {
         let setting = format!("execution.convolution={algorithm}");
         let plans = measure(&["--set", &setting])["plans"].to_string();
         assert!(plans.contains(&format!("{algorithm} at level")), "{plans}");

@@ -132,6 +132,7 @@ fn executions() -> Vec<Execution> {
     println!("levels run: {levels:?}");
     let algorithms = [
         Convolution::Auto,
+        Convolution::Direct,
         Convolution::Im2col,
         Convolution::Fft,
         Convolution::Plain,
@@ -324,7 +325,7 @@ fn running_averages_move_as_in_the_plain_network() {
             parameters.buffers.into_iter().map(|t| t.values).collect()
         })
         .collect();
-    for (i, plain) in all[3].iter().enumerate() {
+    for (i, plain) in all[4].iter().enumerate() {
         let plain: Vec<f64> = plain.iter().map(|&v| v.into()).collect();
         for other in &all {
             assert_close("running average", &other[i], &plain, largest(&plain));

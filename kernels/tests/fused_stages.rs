@@ -161,7 +161,9 @@ fn check(case: &Case, level: Level, algorithm: Algorithm, input_gradient: bool, 
                         Algorithm::Fft => {
                             transform_bound(norm, 1.0, channels) + 1e-7 * bias[o].abs() as f64
                         }
-                        Algorithm::Im2col => common::gamma::<f32>(patch + 1) * largest,
+                        Algorithm::Direct | Algorithm::Im2col => {
+                            common::gamma::<f32>(patch + 1) * largest
+                        }
                     };
                     let value = f64::from(values[index]);
                     let error = (value - exact.max(0.0)).abs();
@@ -232,7 +234,7 @@ fn check(case: &Case, level: Level, algorithm: Algorithm, input_gradient: bool, 
             .sum();
         let bound = match algorithm {
             Algorithm::Fft => transform_bound(norm, 1.0, case.batch),
-            Algorithm::Im2col => common::gamma::<f32>(terms) * dw_sum[i],
+            Algorithm::Direct | Algorithm::Im2col => common::gamma::<f32>(terms) * dw_sum[i],
         };
         let error = (f64::from(*actual) - exact).abs();
         assert!(
@@ -258,7 +260,9 @@ fn check(case: &Case, level: Level, algorithm: Algorithm, input_gradient: bool, 
                 .sum();
             let bound = match algorithm {
                 Algorithm::Fft => transform_bound(norm, 1.0, case.filters),
-                Algorithm::Im2col => common::gamma::<f32>(case.filters * patch) * dx_sum[i],
+                Algorithm::Direct | Algorithm::Im2col => {
+                    common::gamma::<f32>(case.filters * patch) * dx_sum[i]
+                }
             };
             let error = (f64::from(*actual) - exact).abs();
             assert!(
@@ -272,7 +276,7 @@ fn check(case: &Case, level: Level, algorithm: Algorithm, input_gradient: bool, 
 /// Every algorithm that can compute the case, at every level, with and without input gradient.
 fn check_everywhere(case: &Case, x: &[f32]) {
     for level in levels() {
-        for algorithm in [Algorithm::Im2col, Algorithm::Fft] {
+        for algorithm in Algorithm::ALL {
             for input_gradient in [false, true] {
                 check(case, level, algorithm, input_gradient, x);
             }
@@ -370,7 +374,7 @@ fn stages_match_reference_for_random_shapes() {
         // One level and one direction in turn: the other test does all of them.
         let all = levels();
         let level = all[i as usize % all.len()];
-        for algorithm in [Algorithm::Im2col, Algorithm::Fft] {
+        for algorithm in Algorithm::ALL {
             check(&case, level, algorithm, i % 2 == 0, &x);
         }
     }

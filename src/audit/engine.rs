@@ -40,7 +40,7 @@ pub fn check_engine(subject: &Subject) -> Result<Vec<Check>, ShapeError> {
     let of_all = sizes.fold(0.0, f64::max);
     let mut checks = Vec::new();
     for level in Level::available() {
-        for convolution in [Convolution::Im2col, Convolution::Fft] {
+        for convolution in [Convolution::Direct, Convolution::Im2col, Convolution::Fft] {
             let execution = Execution { level, convolution };
             // Transforms cannot hold kernels of more than a hundred cells.
             let Ok(mut engine) = Engine::new(architecture.clone(), execution) else {

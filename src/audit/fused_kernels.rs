@@ -14,9 +14,6 @@ use dawn21_kernels::{Conv2dShape, DenseShape, ShapeError};
 use super::precision::{BATCH, Results, TENSORS, Values, gamma, ratio_check};
 use super::report::Check;
 
-/// Algorithms of stages.
-const ALGORITHMS: [Algorithm; 2] = [Algorithm::Im2col, Algorithm::Fft];
-
 /// A convolution by every algorithm at every level; `all` holds the exact results and the sums of
 /// magnitudes, of which each value has `terms`.
 pub(super) fn check_convolution(
@@ -29,7 +26,7 @@ pub(super) fn check_convolution(
 ) -> Result<(), ShapeError> {
     let transforms = transform_bounds(shape, values);
     for level in Level::available() {
-        for algorithm in ALGORITHMS {
+        for algorithm in Algorithm::ALL {
             let stage = StageShape::new(*shape, [1, 1])?.without_relu();
             // Transforms cannot hold kernels of more than a hundred cells.
             let Ok(stack) = ConvStack::with_input_gradient(&[stage], level, Some(algorithm)) else {

@@ -14,6 +14,8 @@ pub enum Convolution {
     /// Whatever is estimated to be fastest for each shape.
     #[default]
     Auto,
+    /// Every product of the definition, blocked for registers, in fused stages.
+    Direct,
     /// Patches times weights, in fused stages.
     Im2col,
     /// Fourier transforms of tiles, in fused stages.
@@ -77,6 +79,7 @@ impl Convolution {
     pub(super) fn algorithm(self) -> Option<Algorithm> {
         match self {
             Self::Auto | Self::Plain => None,
+            Self::Direct => Some(Algorithm::Direct),
             Self::Im2col => Some(Algorithm::Im2col),
             Self::Fft => Some(Algorithm::Fft),
         }
@@ -87,6 +90,7 @@ impl fmt::Display for Convolution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Auto => "auto",
+            Self::Direct => "direct",
             Self::Im2col => "im2col",
             Self::Fft => "fft",
             Self::Plain => "plain",

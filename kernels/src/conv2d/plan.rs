@@ -6,6 +6,7 @@
 //! matter only relative to each other, and other levels change them alike.
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::fft::tiling::{Pairing, Tiling, Units};
 use crate::fft::LENGTHS;
@@ -15,18 +16,48 @@ use crate::simd::Level;
 /// Ways to compute a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Algorithm {
+    /// Every product of the definition, blocked for registers.
+    Direct,
     /// Patches as columns of a matrix, times the weights.
     Im2col,
     /// Fourier transforms of overlapping tiles.
     Fft,
 }
 
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Direct, Self::Im2col, Self::Fft];
+
+    /// `direct`, `im2col` or `fft`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
             Self::Im2col => "im2col",
             Self::Fft => "fft",
-        })
+        }
+    }
+}
+
+/// A name that no algorithm has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no convolution algorithm, expected direct, im2col or fft")]
+pub struct UnknownAlgorithm(String);
+
+impl FromStr for Algorithm {
+    type Err = UnknownAlgorithm;
+
+    fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name() == name)
+            .ok_or_else(|| UnknownAlgorithm(name.to_owned()))
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -63,7 +94,7 @@ impl Plan {
     pub(crate) fn tiling(&self) -> Option<Tiling> {
         match self.algorithm {
             Algorithm::Fft => self.fft.map(|(tiling, _)| tiling),
-            Algorithm::Im2col => None,
+            Algorithm::Direct | Algorithm::Im2col => None,
         }
     }
 }

@@ -11,8 +11,8 @@
 use rayon::prelude::*;
 
 use super::column_blocks;
-use super::product::{SmallProduct, Strided};
 use crate::ShapeError;
+use crate::product::{SmallProduct, Strided};
 use crate::reduce::sum_in_order;
 use crate::rmsprop::{self, RmsProp};
 use crate::shape::{DenseShape, check_len, whole_items};

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::layout::FeatureMap;
 use super::{ConvStack, DEAD, StackActivations};
 use crate::ShapeError;
-use crate::conv2d::fft::analysis::Codes;
+use crate::conv2d::pooling::Codes;
 use crate::dropout::{ImageMask, MaskKey, check_features};
 use crate::simd::{Kernel, Level, Pixel, Simd};
 
