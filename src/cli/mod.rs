@@ -3,7 +3,6 @@
 // These macros panic when nobody reads the stream any more; `output` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-mod answers;
 mod calibrate;
 mod evaluate;
 mod export;
@@ -17,6 +16,7 @@ mod interrupt;
 mod model_argument;
 mod output;
 mod predict;
+mod predictor;
 mod progress;
 mod report;
 mod simulate;
