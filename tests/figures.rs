@@ -333,6 +333,20 @@ fn one_image_of_each_light_cone_trains_a_network_of_its_own() {
     let metrics: serde_json::Value = serde_json::from_str(&metrics).expect("JSON");
     assert!(metrics["each_image"].is_null() && metrics["mean_of_images"].is_null());
 
+    // Beside a run on all images.
+    let all = directory.path().join("all images");
+    succeed(&train_arguments(&data, &all, &[]));
+    let arguments = ["report", text(&all), "--beside", text(&run), "--quiet"];
+    succeed(&["evaluate", text(&all), text(&data), "--quiet"]);
+    succeed(&arguments);
+    let html = fs::read_to_string(all.join("report.html")).expect("report");
+    assert!(
+        html.contains("<th>run, 1 image [68 %]</th>"),
+        "the other run has a column"
+    );
+    fs::remove_file(run.join("metrics.json")).expect("remove");
+    fail(&arguments, &["run was not evaluated yet"]);
+
     let refused = directory.path().join("refused");
     let many = ["--set", "training.images_per_light_cone=4"];
     fail(

@@ -19,12 +19,16 @@ pub(super) fn after_training(
     quiet: bool,
 ) -> Result<(), CommandError> {
     let model = model_file::read(&run.model())?;
-    ensure(run, &model, dataset, slicing, split, quiet)?;
+    if stored(run, &model, quiet).is_none() {
+        let calibration = measure(&model, dataset, slicing, split, quiet)?;
+        calibration.write(&run.calibration())?;
+    }
     Ok(())
 }
 
-/// The calibration of the best weights of a run, measured and stored if there is none of them yet.
-pub(super) fn ensure(
+/// The calibration of the best weights of a run, measured if there is none of them yet. It is stored where the
+/// run can be written to.
+pub(super) fn before_evaluation(
     run: &RunDirectory,
     model: &Model,
     dataset: &Dataset,
@@ -32,13 +36,39 @@ pub(super) fn ensure(
     split: &Split,
     quiet: bool,
 ) -> Result<Calibration, CommandError> {
-    let path = run.calibration();
-    match Calibration::read(&path, model) {
-        Ok(Some(calibration)) => return Ok(calibration),
-        Ok(None) | Err(CalibrationError::OtherWeights { .. }) => {}
-        Err(error) if !quiet => note(format_args!("{error}; calibrating anew")),
-        Err(_) => {}
+    if let Some(calibration) = stored(run, model, quiet) {
+        return Ok(calibration);
     }
+    let calibration = measure(model, dataset, slicing, split, quiet)?;
+    if let Err(error) = calibration.write(&run.calibration()) {
+        note(format_args!(
+            "warning: the calibration is not stored: {error}"
+        ));
+    }
+    Ok(calibration)
+}
+
+/// What is stored for these very weights; a damaged file is made anew.
+fn stored(run: &RunDirectory, model: &Model, quiet: bool) -> Option<Calibration> {
+    match Calibration::read(&run.calibration(), model) {
+        Ok(calibration) => calibration,
+        Err(CalibrationError::OtherWeights { .. }) => None,
+        Err(error) => {
+            if !quiet {
+                note(format_args!("{error}; calibrating anew"));
+            }
+            None
+        }
+    }
+}
+
+fn measure(
+    model: &Model,
+    dataset: &Dataset,
+    slicing: &Slicing,
+    split: &Split,
+    quiet: bool,
+) -> Result<Calibration, CommandError> {
     let (training, validation) = (
         split.light_cones(Part::Train),
         split.light_cones(Part::Validation),
@@ -50,11 +80,9 @@ pub(super) fn ensure(
         validation: &validation,
     };
     let mut progress = None;
-    let calibration = Calibration::measure(model, &data, |done, count| {
+    Ok(Calibration::measure(model, &data, |done, count| {
         progress
             .get_or_insert_with(|| Items::new("calibration", count, quiet))
             .update(done);
-    })?;
-    calibration.write(&path)?;
-    Ok(calibration)
+    })?)
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::model_argument::{self, Weights};
-use super::output::{line, note};
+use super::output::{line, note, quoted};
 use super::progress::Items;
 use super::{CommandError, Threads, calibrate, table};
 use crate::atomic_file::FileError;
@@ -130,7 +130,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let calibration = match arguments.weights {
         Weights::Best if own_data => {
             let split = Split::read(&run.split(), &dataset)?;
-            Some(calibrate::ensure(
+            Some(calibrate::before_evaluation(
                 &run,
                 &model,
                 &dataset,
@@ -188,6 +188,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     print(&metrics)?;
     if !arguments.quiet {
         note(format_args!("stored in {}", directory.display()));
+        if directory == run.path() {
+            note(format_args!("next: dawn21 report {}", quoted(run.path())));
+        }
     }
     Ok(())
 }

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::answers::Oracle;
 use super::images::{locate, parse_shape};
 use super::model_argument::{self, Weights};
 use super::output::{line, note};
+use super::predictor::Predictor;
 use super::{CommandError, Threads, table};
 use crate::data::batches::read_cells;
 use crate::figures::figures_of_image;
@@ -38,11 +38,15 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     arguments.threads.apply()?;
     let (weights, model) = model_argument::open(&arguments.run, arguments.weights)?;
-    let (oracle, missing) = Oracle::new(&weights, model);
+    let (predictor, missing) = Predictor::new(&weights, model);
     if let Some(missing) = missing.filter(|_| !arguments.quiet) {
         note(format_args!("note: {missing}"));
     }
-    let located = locate(&arguments.file, arguments.shape, &oracle.model.description)?;
+    let located = locate(
+        &arguments.file,
+        arguments.shape,
+        &predictor.model.description,
+    )?;
     let images = located.slicing.images();
     let Some(&slice) = images.get(arguments.image) else {
         return Err(CommandError::Usage(format!(
@@ -52,14 +56,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             images.len()
         )));
     };
-    let answers = oracle.ask(&located, &mut oracle.model.engine()?)?;
-    let answer = &answers[arguments.image];
+    let predictions = predictor.predict(&located, &mut predictor.model.engine()?)?;
+    let prediction = &predictions[arguments.image];
 
     let mut rows = vec![["parameter", "value", "uncertainty", "bias", "unit"].map(String::from)];
-    let parameters = &oracle.model.description.parameters;
+    let parameters = &predictor.model.description.parameters;
     for (parameter, (value, recovery)) in parameters
         .iter()
-        .zip(answer.values.iter().zip(&answer.recoveries))
+        .zip(prediction.values.iter().zip(&prediction.recoveries))
     {
         let known = |value: Option<f64>| value.map_or("-".to_string(), |v| format!("{v:.4}"));
         rows.push([
@@ -72,7 +76,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     }
     let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
     line(table::format(&rows).trim_end())?;
-    for departure in &answer.departures {
+    for departure in &prediction.departures {
         line(format_args!(
             "warning: {departure}; do not trust the values"
         ))?;
@@ -89,7 +93,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         None => arguments.file.display().to_string(),
     };
     let directory = output_directory(arguments);
-    for figure in figures_of_image(&oracle.model, cells_mk, &name)? {
+    for figure in figures_of_image(&predictor.model, cells_mk, &name)? {
         line(figure.write(&directory)?.display())?;
     }
     Ok(())

@@ -3,7 +3,6 @@
 // These macros panic when nobody reads the stream any more; `output` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
-mod answers;
 mod bench;
 mod calibrate;
 mod evaluate;
@@ -18,6 +17,7 @@ mod interrupt;
 mod model_argument;
 mod output;
 mod predict;
+mod predictor;
 mod progress;
 mod report;
 mod simulate;

@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use super::answers::{Oracle, csv_field};
 use super::images::{locate, parse_shape};
 use super::model_argument::{self, Weights};
 use super::output::note;
+use super::predictor::{Predictor, csv_field};
 use super::progress::Items;
 use super::{CommandError, Threads};
 
@@ -34,33 +34,33 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     arguments.threads.apply()?;
     let (file, model) = model_argument::open(&arguments.run, arguments.weights)?;
-    let (oracle, missing) = Oracle::new(&file, model);
+    let (predictor, missing) = Predictor::new(&file, model);
     if let Some(missing) = missing.filter(|_| !arguments.quiet) {
         note(format_args!("note: {missing}"));
     }
     let mut output = std::io::stdout().lock();
-    writeln!(output, "file,y_plane,first_x,{}", oracle.csv_header())?;
+    writeln!(output, "file,y_plane,first_x,{}", predictor.csv_header())?;
     let mut progress = Items::new("files", arguments.files.len(), arguments.quiet);
-    let mut engine = oracle.model.engine()?;
+    let mut engine = predictor.model.engine()?;
     for (done, file) in arguments.files.iter().enumerate() {
-        let located = locate(file, arguments.shape, &oracle.model.description)?;
+        let located = locate(file, arguments.shape, &predictor.model.description)?;
         let name = csv_field(&file.display().to_string());
-        let answers = oracle.ask(&located, &mut engine)?;
-        for (slice, answer) in located.slices.iter().zip(&answers) {
+        let predictions = predictor.predict(&located, &mut engine)?;
+        for (slice, prediction) in located.slices.iter().zip(&predictions) {
             let place = slice.map_or(",".to_string(), |s| {
                 format!("{},{}", s.box_plane, s.first_row)
             });
-            if !answer.departures.is_empty() && !arguments.quiet {
+            if !prediction.departures.is_empty() && !arguments.quiet {
                 let plane = slice.map_or(String::new(), |s| {
                     format!(" (y = {}, x from {})", s.box_plane, s.first_row)
                 });
                 note(format_args!(
                     "warning: {}{plane}: {}; do not trust the values",
                     file.display(),
-                    answer.warning()
+                    prediction.warning()
                 ));
             }
-            writeln!(output, "{name},{place},{}", answer.csv_fields())?;
+            writeln!(output, "{name},{place},{}", prediction.csv_fields())?;
         }
         progress.update(done + 1);
     }

@@ -14,6 +14,10 @@ pub(super) struct Arguments {
     /// Data directory of the light-cones shown; absent: the one that the run was trained on
     #[arg(long, value_name = "DATA")]
     data: Option<PathBuf>,
+    /// Other evaluated runs whose scores stand beside those of RUN in table 2, e.g. one trained on one image of
+    /// each light-cone; may be repeated
+    #[arg(long, value_name = "RUN")]
+    beside: Vec<PathBuf>,
     #[command(flatten)]
     threads: Threads,
     /// Do not say what is left out
@@ -24,7 +28,10 @@ pub(super) struct Arguments {
 /// Writes report.html into the run directory; prints its path.
 pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     arguments.threads.apply()?;
-    let material = RunMaterial::load(&arguments.run, arguments.data.as_deref())?;
+    let mut material = RunMaterial::load(&arguments.run, arguments.data.as_deref())?;
+    for other in &arguments.beside {
+        material.put_beside(other)?;
+    }
     let path = report::write(&material)?;
     if !arguments.quiet {
         material.notes.iter().for_each(note);

@@ -19,7 +19,7 @@ use crate::model::model_file::{self, ModelDescription};
 use crate::model::parameters::Parameters;
 use crate::model::summary::Summary;
 use crate::run_directory::{RunDirectory, RunLock};
-use crate::training::checkpoint::Checkpoint;
+use crate::training::checkpoint::{Checkpoint, Position};
 use crate::training::config::{Config, ConfigSources, DEFAULT_PRESET};
 use crate::training::run_record::RunRecord;
 use crate::training::trainer::{self, Outcome, Trainer};
@@ -107,14 +107,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
     let parameters = &dataset.manifest().parameters;
     let mut progress = TrainingProgress::new(config.training.epochs, parameters, arguments.quiet);
     let outcome = trainer.run(&mut progress, &stop)?;
-    let position = trainer.position();
+    let position = trainer.position().clone();
     if !position.history.is_empty() {
         loss_figure(&position.history).write(&run.figures())?;
     }
+    // Its mini-batches need memory that the calibration can use.
+    drop(trainer);
     if outcome != Outcome::Interrupted && run.model().exists() {
         calibrate::after_training(&run, &dataset, &slicing, &split, arguments.quiet)?;
     }
-    report(&arguments.data, &run, &trainer, outcome)?;
+    report(&arguments.data, &run, &position, outcome)?;
     Ok(match outcome {
         Outcome::Interrupted => ExitCode::from(INTERRUPTED),
         Outcome::Finished | Outcome::StoppedEarly => ExitCode::SUCCESS,
@@ -318,10 +320,9 @@ fn read_split(
 fn report(
     data: &Path,
     run: &RunDirectory,
-    trainer: &Trainer<'_>,
+    position: &Position,
     outcome: Outcome,
 ) -> Result<(), CommandError> {
-    let position = trainer.position();
     let (data, run_argument) = (quoted(data), quoted(run.path()));
     let done = position.epochs_done;
     match outcome {

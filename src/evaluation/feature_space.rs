@@ -248,10 +248,15 @@ mod tests {
 
     #[test]
     fn fewer_images_than_features_are_enough() {
-        let wide: Vec<Vec<f64>> = rows(24, 1).chunks(4).map(<[Vec<f64>]>::concat).collect();
-        let space = FeatureSpace::fit(&wide, &wide).expect("images");
+        let wide = |seed| -> Vec<Vec<f64>> {
+            let rows = rows(24, seed);
+            rows.chunks(4).map(<[Vec<f64>]>::concat).collect()
+        };
+        let (wide, others) = (wide(1), wide(2));
+        let space = FeatureSpace::fit(&wide, &others).expect("images");
         assert_eq!(space.features(), 16);
-        assert!(space.limit.is_finite() && space.limit > 0.0);
+        // Six images span few of the directions: those without variance must not count as certain.
+        assert!(space.limit > 0.3 && space.limit < 3.0, "{}", space.limit);
         let far: Vec<f64> = wide[0].iter().map(|v| v + 50.0).collect();
         assert!(space.distance(&far) > 3.0 * space.limit);
         assert_eq!(FeatureSpace::fit(&wide, &[]), None);

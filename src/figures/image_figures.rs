@@ -4,7 +4,8 @@ use super::line_of_sight::LineOfSight;
 use super::strip::SkyImage;
 use super::{Figure, FigureError, label, panel, response, saliency};
 use crate::data::manifest::{Cosmology, ParameterDescription};
-use crate::data::scaling::InputScaling;
+use crate::data::scaling::{InputScaling, TargetScaling};
+use crate::evaluation::prediction::forward;
 use crate::evaluation::sensitivity;
 use crate::model::model_file::Model;
 
@@ -35,6 +36,17 @@ fn scaled(input: &InputScaling, cells_mk: &[f32]) -> Vec<f32> {
     let mut scaled = vec![0.0; cells_mk.len()];
     input.apply(cells_mk, &mut scaled);
     scaled
+}
+
+/// The parameters that a model reads out of an image, in physical units.
+pub(super) fn predicted(model: &Model, image: &ExampleImage) -> Result<Vec<f64>, FigureError> {
+    let mut activations = model.network.activations();
+    activations.input_mut().clone_from(&image.scaled);
+    forward(model, &mut activations)?;
+    let outputs = activations.output().iter();
+    let outputs: Vec<f64> = outputs.map(|&value| f64::from(value)).collect();
+    let scaling = TargetScaling::new(&model.description.parameters);
+    Ok(scaling.unscale(&outputs).collect())
 }
 
 /// Response of the first layer to an image, where that is a convolution, and saliency maps.

@@ -342,6 +342,7 @@ mod tests {
         assert_eq!(symbol(&parameter("level", "", None)).html(), "level");
         assert_eq!(latex(r"$\unknown_{").html(), "unknown");
         assert_eq!(latex(r"\").html(), "");
+        assert_eq!(latex("s^{-1}").html(), "<i>s</i><sup>\u{2212}1</sup>");
         assert_eq!(latex("a_").html(), "<i>a</i>");
     }
 

@@ -69,6 +69,14 @@ pub enum FigureError {
         /// The model file.
         path: PathBuf,
     },
+    /// A run whose scores cannot stand beside those of another.
+    #[error("{} {detail}", run.display())]
+    NotComparable {
+        /// The run.
+        run: PathBuf,
+        /// Why not.
+        detail: String,
+    },
     /// The history of the run.
     #[error(transparent)]
     History(#[from] HistoryFileError),

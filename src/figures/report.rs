@@ -6,7 +6,7 @@ use super::image_figures::decimals;
 use super::label::escape;
 use super::palette::dark_style;
 use super::run_figures::{self, Section};
-use super::run_material::RunMaterial;
+use super::run_material::{RunMaterial, run_name};
 use super::{FigureError, tables};
 use crate::atomic_file::write_bytes_atomically;
 
@@ -40,7 +40,7 @@ fn render(material: &RunMaterial) -> Result<String, FigureError> {
     }
     sections.push(("settings", "Settings", settings(material)));
 
-    let title = format!("Run {}", escape(&run_name(material)));
+    let title = format!("Run {}", escape(&run_name(&material.run)));
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{title} \u{b7} dawn21</title>\n\
@@ -67,13 +67,6 @@ fn render(material: &RunMaterial) -> Result<String, FigureError> {
         env!("CARGO_PKG_VERSION")
     ));
     Ok(html)
-}
-
-fn run_name(material: &RunMaterial) -> String {
-    let path = material.run.path();
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-    let name = absolute.file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
 }
 
 /// What was trained on what, and what is missing.
@@ -160,7 +153,7 @@ fn score_tables(material: &RunMaterial) -> String {
             Some(count) => format!("trained on {count} images of each light-cone, "),
             None => String::new(),
         };
-        html.push_str(&tables::scores(metrics, parameters));
+        html.push_str(&tables::scores(metrics, &material.beside, parameters));
         html.push_str(&format!(
             "<p>Table 2 of the paper: <i>R</i><sup>2</sup> = 1 \u{2212} \u{3a3}(true \u{2212} predicted)<sup>2</sup> / \
              \u{3a3}(true \u{2212} mean true)<sup>2</sup>, {trained}scored on the first image of {} light-cones ({}) with the \

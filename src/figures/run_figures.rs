@@ -1,7 +1,7 @@
 //! The figures of a run, in the order of the paper.
 
 use super::image_figures::{
-    ExampleImage, response_figure, saliency_figure, values_html, values_label,
+    ExampleImage, predicted, response_figure, saliency_figure, values_html, values_label,
 };
 use super::label::{Label, escape, symbol};
 use super::run_material::{LightCones, RunMaterial};
@@ -188,9 +188,10 @@ fn example_sections(material: &RunMaterial) -> Result<[Section; 2], FigureError>
         let image = read(model, light_cones, nearest)?;
         let found = &light_cones.dataset.light_cones()[nearest];
         let what = format!(
-            "light-cone {} ({})",
+            "light-cone {} ({}; predicted {})",
             escape(&found.id),
-            values_html(parameters, &found.parameters)
+            values_html(parameters, &found.parameters),
+            values_html(parameters, &predicted(model, &image)?)
         );
         let name = format!("response_{}", number + 1);
         match response_figure(model, &image, &name, &what)? {

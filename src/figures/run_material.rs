@@ -28,6 +28,8 @@ pub struct RunMaterial {
     pub metrics: Option<Metrics>,
     /// Truths and predictions of the first image of each light-cone; none before an evaluation.
     pub predictions: Option<Vec<Vec<Pair>>>,
+    /// Scores of other runs of the same parameters, with their names.
+    pub beside: Vec<(String, Metrics)>,
     /// Uncertainties; none where there is no calibration of these weights.
     pub calibration: Option<Calibration>,
     /// The light-cones, if they are at hand.
@@ -106,11 +108,32 @@ impl RunMaterial {
             history,
             metrics,
             predictions,
+            beside: Vec::new(),
             calibration,
             light_cones,
             notes,
             model,
         })
+    }
+
+    /// Adds the scores of another run.
+    ///
+    /// # Errors
+    /// [`FigureError`] when it is no run, was not evaluated, or is one of other parameters.
+    pub fn put_beside(&mut self, path: &Path) -> Result<(), FigureError> {
+        let run = RunDirectory::open(path)?;
+        let not_comparable = |detail: &str| FigureError::NotComparable {
+            run: path.to_path_buf(),
+            detail: detail.to_string(),
+        };
+        let metrics = read_metrics(&run.metrics())?
+            .ok_or_else(|| not_comparable("was not evaluated yet: dawn21 evaluate RUN DATA"))?;
+        let own = self.model.description.parameters.iter().map(|p| &p.name);
+        if !own.eq(metrics.parameters.iter().map(|p| &p.name)) {
+            return Err(not_comparable("has other parameters"));
+        }
+        self.beside.push((run_name(&run), metrics));
+        Ok(())
     }
 
     /// The data directory to name in commands.
@@ -122,6 +145,13 @@ impl RunMaterial {
             .or(trained_on)
             .unwrap_or_else(|| PathBuf::from("DATA"))
     }
+}
+
+/// The last part of a run's path.
+pub(super) fn run_name(run: &RunDirectory) -> String {
+    let absolute = std::path::absolute(run.path()).unwrap_or_else(|_| run.path().to_path_buf());
+    let name = absolute.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 fn open(data: &Path, model: &Model) -> Result<LightCones, FigureError> {

@@ -1,5 +1,7 @@
 //! Tables of a report, as HTML: table 1 (the network) and table 2 (R2) of Gillet et al. 2019.
 
+use std::fmt::Display;
+
 use super::FigureError;
 use super::image_figures::decimals;
 use super::label::{Label, escape, symbol, unit, unit_of_difference};
@@ -18,7 +20,7 @@ const PAPER_IMAGE: [usize; 2] = [100, 2200];
 const PAPER_CELL_MPC: f64 = 1.5;
 
 /// A table of cells that are HTML already, first column to the left.
-fn table(header: &[&str], rows: &[Vec<String>]) -> String {
+fn table(header: &[impl Display], rows: &[Vec<String>]) -> String {
     let mut html = String::from("<div class=\"wide\"><table><thead><tr>");
     for cell in header {
         html.push_str(&format!("<th>{cell}</th>"));
@@ -127,30 +129,46 @@ fn interval(interval: Option<[f64; 2]>, step: f64) -> String {
     })
 }
 
-/// Table 2: R2 of a run beside published ones.
-pub(super) fn scores(metrics: &Metrics, parameters: &[ParameterDescription]) -> String {
+/// Table 2: R2 of a run and of those beside it, and published ones.
+pub(super) fn scores(
+    metrics: &Metrics,
+    beside: &[(String, Metrics)],
+    parameters: &[ParameterDescription],
+) -> String {
     let rows: Vec<Vec<String>> = parameters
         .iter()
-        .zip(&metrics.parameters)
-        .map(|(parameter, scores)| {
+        .enumerate()
+        .map(|(index, parameter)| {
+            let mut row = vec![symbol(parameter).html()];
+            let runs = std::iter::once(metrics).chain(beside.iter().map(|(_, metrics)| metrics));
+            row.extend(runs.map(|run| {
+                run.parameters.get(index).map_or(String::new(), |scores| {
+                    score(scores.r2) + &interval(scores.r2_interval, 0.001)
+                })
+            }));
             let published = paper::published(parameter);
             let of = |value: fn(&paper::PublishedR2) -> f64| score(published.as_ref().map(value));
-            vec![
-                symbol(parameter).html(),
-                score(scores.r2) + &interval(scores.r2_interval, 0.001),
+            row.extend([
                 of(|p| p.ten_images),
                 of(|p| p.one_image),
                 of(|p| p.three_dimensions),
-            ]
+            ]);
+            row
         })
         .collect();
-    let header = [
-        "parameter",
-        "<i>R</i><sup>2</sup> of this run [68 %]",
-        "paper, 10 images",
-        "paper, 1 image",
-        "3D-21cmPIE-Net",
+    let mut header = vec![
+        "parameter".to_string(),
+        "<i>R</i><sup>2</sup> of this run [68 %]".to_string(),
     ];
+    header.extend(beside.iter().map(|(name, run)| {
+        let images = match run.training_images_per_light_cone {
+            Some(1) => ", 1 image".to_string(),
+            Some(count) => format!(", {count} images"),
+            None => String::new(),
+        };
+        format!("{}{images} [68 %]", escape(name))
+    }));
+    header.extend(["paper, 10 images", "paper, 1 image", "3D-21cmPIE-Net"].map(String::from));
     table(&header, &rows)
 }
 

@@ -15,15 +15,15 @@ use crate::model::engine::Engine;
 use crate::model::model_file::Model;
 use crate::run_directory::CALIBRATION_FILE;
 
-/// A model with what is known about its answers.
-pub(super) struct Oracle {
+/// A model with what is known about its predictions.
+pub(super) struct Predictor {
     pub(super) model: Model,
     /// None where no calibration of these weights is there.
     pub(super) calibration: Option<Calibration>,
 }
 
-/// The answer for one image.
-pub(super) struct Answer {
+/// The prediction for one image.
+pub(super) struct Prediction {
     /// Parameters in physical units.
     pub(super) values: Vec<f64>,
     /// Bias and uncertainty of each value; none without a calibration.
@@ -32,7 +32,7 @@ pub(super) struct Answer {
     pub(super) departures: Vec<Departure>,
 }
 
-impl Oracle {
+impl Predictor {
     /// A model from `file`, with the calibration beside it; a note says why there is none.
     pub(super) fn new(file: &Path, model: Model) -> (Self, Option<String>) {
         let path = file.with_file_name(CALIBRATION_FILE);
@@ -51,7 +51,7 @@ impl Oracle {
         (Self { model, calibration }, note)
     }
 
-    /// Columns of a csv for the answers, after those that say which image it is.
+    /// Columns of a csv for the predictions, after those that say which image it is.
     pub(super) fn csv_header(&self) -> String {
         let names = self.model.description.parameters.iter().map(|p| &p.name);
         let values: Vec<&str> = names.clone().map(String::as_str).collect();
@@ -61,12 +61,12 @@ impl Oracle {
         format!("{},{},warning", values.join(","), known.join(","))
     }
 
-    /// The answers for all images of a file.
-    pub(super) fn ask(
+    /// The predictions for all images of a file.
+    pub(super) fn predict(
         &self,
         located: &Located,
         engine: &mut Engine,
-    ) -> Result<Vec<Answer>, CommandError> {
+    ) -> Result<Vec<Prediction>, CommandError> {
         let slicing = &located.slicing;
         let images = slicing.images();
         let description = &self.model.description;
@@ -99,7 +99,7 @@ impl Oracle {
                     network,
                 };
                 let calibration = self.calibration.as_ref();
-                Answer {
+                Prediction {
                     recoveries: match calibration {
                         Some(calibration) => calibration.recoveries(&values),
                         None => vec![None; values.len()],
@@ -112,14 +112,14 @@ impl Oracle {
     }
 }
 
-impl Answer {
+impl Prediction {
     /// The warnings in one line; empty when there is none.
     pub(super) fn warning(&self) -> String {
         let departures: Vec<String> = self.departures.iter().map(ToString::to_string).collect();
         departures.join("; ")
     }
 
-    /// The fields of [`Oracle::csv_header`].
+    /// The fields of [`Predictor::csv_header`].
     pub(super) fn csv_fields(&self) -> String {
         let values: Vec<String> = self.values.iter().map(|v| format!("{v:.6}")).collect();
         let known: Vec<String> = self
