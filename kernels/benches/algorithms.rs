@@ -6,12 +6,12 @@
 
 use std::time::Instant;
 
-use dawn21_kernels::Conv2dShape;
 use dawn21_kernels::conv2d::plan::Algorithm;
 use dawn21_kernels::simd::Level;
 use dawn21_kernels::stage::{
     ConvStack, StackActivations, StageGradients, StageShape, StageWeights,
 };
+use dawn21_kernels::{Conv2dShape, ShapeError};
 
 /// Channels, rows and columns of the image, filters, kernel, window.
 const SHAPES: [([usize; 3], usize, usize, usize); 44] = [
@@ -115,6 +115,19 @@ fn least(seconds: f64, mut work: impl FnMut()) -> f64 {
         * 1e3
 }
 
+/// One stage, with the gradient of its input unless it has one channel, as the first of a network.
+fn stack(
+    shape: StageShape,
+    level: Level,
+    algorithm: Option<Algorithm>,
+) -> Result<ConvStack, ShapeError> {
+    if shape.input().shape()[0] == 1 {
+        ConvStack::new(&[shape], level, algorithm)
+    } else {
+        ConvStack::with_input_gradient(&[shape], level, algorithm)
+    }
+}
+
 /// Milliseconds per image of the forward and of the backward pass.
 fn measure(
     shape: StageShape,
@@ -123,13 +136,8 @@ fn measure(
     seconds: f64,
 ) -> Option<[f64; 2]> {
     let conv = *shape.conv();
-    let channels = conv.input_len() / shape.input().shape()[1] / shape.input().shape()[2];
-    let stack = if channels == 1 {
-        ConvStack::new(&[shape], level, Some(algorithm))
-    } else {
-        ConvStack::with_input_gradient(&[shape], level, Some(algorithm))
-    };
-    let stack = stack.ok()?;
+    let stack = stack(shape, level, Some(algorithm)).ok()?;
+    let wants_input_gradient = shape.input().shape()[0] > 1;
     // Enough images that small ones do not come from the first-level cache.
     let images = ((1 << 20) / conv.input_len()).clamp(1, 16);
     let scale = 2.0 / (conv.patch_len() as f32).sqrt();
@@ -147,7 +155,7 @@ fn measure(
     });
     let gradient = numbers(kept.features().len(), 1.0, 4);
     let (mut dw, mut db) = (weight.clone(), bias.clone());
-    let mut dx = (channels > 1).then(|| x.clone());
+    let mut dx = wants_input_gradient.then(|| x.clone());
     let backward = least(seconds / 2.0, || {
         let mut gradients = [StageGradients {
             weight: &mut dw,
@@ -162,7 +170,7 @@ fn measure(
 }
 
 fn run(level: Level, seconds: f64, only: &str, only_algorithm: Option<Algorithm>) {
-    println!("level {level}; milliseconds per image: forward + backward = both");
+    println!("level {level}; milliseconds per image: forward + backward = both (estimate / both)");
     let mut ratios = Vec::new();
     for (image, filters, kernel, window) in SHAPES {
         let [channels, height, width] = image;
@@ -173,7 +181,7 @@ fn run(level: Level, seconds: f64, only: &str, only_algorithm: Option<Algorithm>
         }
         let conv = Conv2dShape::new(image, filters, [kernel; 2]).expect("shape");
         let shape = StageShape::new(conv, [window; 2]).expect("window");
-        let planned = ConvStack::new(&[shape], level, None).expect("plan");
+        let planned = stack(shape, level, None).expect("plan");
         let plan = planned.plans().next().expect("plan");
         print!("{name:<36}");
         let (mut best, mut chosen) = (f64::INFINITY, f64::NAN);
@@ -186,7 +194,10 @@ fn run(level: Level, seconds: f64, only: &str, only_algorithm: Option<Algorithm>
                 continue;
             };
             let both = forward + backward;
-            print!("| {algorithm:<6} {forward:>7.3} + {backward:>8.3} = {both:>8.3} ");
+            let estimate = plan.estimate_ns(algorithm).unwrap_or(f64::NAN) * 1e-6 / both;
+            print!(
+                "| {algorithm:<6} {forward:>7.3} + {backward:>8.3} = {both:>8.3} ({estimate:.2}) "
+            );
             best = best.min(both);
             if algorithm == plan.algorithm() {
                 chosen = both;

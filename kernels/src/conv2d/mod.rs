@@ -10,6 +10,7 @@ pub(crate) mod map;
 pub(crate) mod panels;
 pub mod plan;
 pub(crate) mod pooling;
+mod rates;
 
 use rayon::prelude::*;
 

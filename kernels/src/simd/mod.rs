@@ -103,6 +103,17 @@ impl Level {
         }
     }
 
+    /// Vectors of running sums for which there are registers.
+    pub(crate) fn accumulators(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Inner::Avx512(_) => <avx512::Avx512 as Simd>::ACCUMULATORS,
+            #[cfg(target_arch = "x86_64")]
+            Inner::Avx2(_) => <avx2::Avx2 as Simd>::ACCUMULATORS,
+            Inner::Portable => <portable::Portable as Simd>::ACCUMULATORS,
+        }
+    }
+
     /// Runs `kernel` instantiated for this level.
     pub(crate) fn run<K: AnyKernel>(self, kernel: K) -> <K as Kernel<portable::Portable>>::Output {
         match self.0 {

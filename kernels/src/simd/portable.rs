@@ -132,9 +132,9 @@ impl Simd for Portable {
     #[inline(always)]
     fn transpose_units(self, rows: [F32x8; UNIT]) -> [F32x8; UNIT] {
         let mut result = rows;
-        for i in 0..UNIT {
-            for j in 0..UNIT {
-                result[i].0[j] = rows[j].0[i];
+        for (i, column) in result.iter_mut().enumerate() {
+            for (value, row) in column.0.iter_mut().zip(&rows) {
+                *value = row.0[i];
             }
         }
         result

@@ -8,7 +8,7 @@ use crate::conv2d::fft::spectra::{Direction, SpectraLayout, transform_kernels};
 use crate::conv2d::fft::{self, Fft};
 use crate::conv2d::map::{Map, ToPixels};
 use crate::conv2d::panels::{self, Panels};
-use crate::conv2d::plan::{Algorithm, Plan, plan};
+use crate::conv2d::plan::{Algorithm, Plan, plan_stage};
 use crate::conv2d::pooling::{Codes, Epilogue, PooledGradient};
 use crate::shape::check_len;
 use crate::simd::{Kernel, Pixel, Simd, UNIT};
@@ -78,15 +78,24 @@ impl FusedConvStage {
     /// # Errors
     /// [`ShapeError`] when an algorithm is forced that cannot compute the shape.
     pub fn new(shape: StageShape, options: StageOptions) -> Result<Self, ShapeError> {
-        let plan = plan(&shape.conv, &shape.pool, options.level, options.algorithm)?;
+        let plan = plan_stage(
+            &shape.conv,
+            &shape.pool,
+            options.level,
+            options.algorithm,
+            options.input_gradient,
+        )?;
         let engine = match (plan.algorithm(), plan.tiling()) {
             (Algorithm::Fft, Some(tiling)) => {
                 let single = shape.conv.in_channels == 1 && !options.input_gradient;
                 Engine::Fft(Fft::new(shape.conv, shape.pool, tiling, single))
             }
-            (Algorithm::Direct, _) => {
-                Engine::Direct(Direct::new(shape.conv, shape.pool, options.input_gradient)?)
-            }
+            (Algorithm::Direct, _) => Engine::Direct(Direct::new(
+                shape.conv,
+                shape.pool,
+                options.level,
+                options.input_gradient,
+            )?),
             _ => Engine::Panels(Panels {
                 conv: shape.conv,
                 pool: shape.pool,

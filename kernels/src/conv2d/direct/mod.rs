@@ -4,7 +4,7 @@
 //! [`forward`]. Backward, there are two ways. After pooling, the gradient of `y` is 0 except at the maximum
 //! of each window that is alive, at most one cell of four for windows of 2 x 2, and [`sparse`] goes over these
 //! cells one by one. Without pooling most cells have a gradient: [`dense_weight`] and [`dense_input`] are
-//! then faster, as a glance at the number of products tells [`Direct::new`].
+//! then faster; [`work`] estimates which.
 //!
 //! Maps are read as *cells*: `N` channels that stand side by side, `N = 8` for pixels and `N = 1` for
 //! planes. One row of a kernel then covers `S N` contiguous numbers of the map.
@@ -18,12 +18,15 @@ pub(crate) mod dense_weight;
 pub(crate) mod forward;
 pub(crate) mod sparse;
 pub(crate) mod tap_tiles;
+mod work;
 
 use crate::ShapeError;
 use crate::buffer::Buffer;
+use crate::conv2d::rates::Rates;
 use crate::shape::{Conv2dShape, MaxPool2dShape};
-use crate::simd::UNIT;
+use crate::simd::{Level, UNIT};
 use sparse::Entry;
+use work::Work;
 
 /// Everything that a direct convolution needs to know, except the weights.
 #[derive(Debug, Clone)]
@@ -53,22 +56,31 @@ impl Direct {
     pub(crate) fn new(
         conv: Conv2dShape,
         pool: MaxPool2dShape,
+        level: Level,
         input_gradient: bool,
     ) -> Result<Self, ShapeError> {
-        let work = Work::new(&conv, &pool);
-        let planes = !input_gradient && work.taps(1) < work.taps(UNIT);
-        let side_by_side = if planes { 1 } else { UNIT };
-        let transposed = match input_gradient && work.input_gradient_is_dense() {
+        let ways = Ways::new(&conv, &pool, level, input_gradient);
+        let transposed = match ways.dense_input_gradient {
             true => Some(Box::new(dense_input::transposed(&conv)?)),
             false => None,
         };
         Ok(Self {
-            planes,
-            dense_weight_gradient: work.weight_gradient_is_dense(side_by_side),
+            planes: ways.planes,
+            dense_weight_gradient: ways.dense_weight_gradient,
             transposed,
             conv,
             pool,
         })
+    }
+
+    /// Nanoseconds of a training step on one image.
+    pub(crate) fn estimate(
+        conv: &Conv2dShape,
+        pool: &MaxPool2dShape,
+        level: Level,
+        input_gradient: bool,
+    ) -> f64 {
+        Ways::new(conv, pool, level, input_gradient).nanoseconds
     }
 
     /// A convolution of pixels whose backward pass is never asked for.
@@ -98,6 +110,38 @@ impl Direct {
     }
 }
 
+/// The cheapest way to make each gradient.
+struct Ways {
+    planes: bool,
+    dense_weight_gradient: bool,
+    dense_input_gradient: bool,
+    nanoseconds: f64,
+}
+
+impl Ways {
+    fn new(conv: &Conv2dShape, pool: &MaxPool2dShape, level: Level, input_gradient: bool) -> Self {
+        let work = Work::new(conv, pool, level);
+        let [planes, pixels] = [1, UNIT].map(|n| work.taps(n).into_iter().product::<usize>());
+        let planes = !input_gradient && planes < pixels;
+        let side_by_side = if planes { 1 } else { UNIT };
+        let sparse = work.sparse_weight_gradient(side_by_side);
+        let dense = work.dense_weight_gradient(side_by_side);
+        let [sparse_input, dense_input] = match input_gradient {
+            true => [work.sparse_input_gradient(), work.dense_input_gradient()],
+            false => [0.0; 2],
+        };
+        Self {
+            planes,
+            dense_weight_gradient: dense < sparse,
+            dense_input_gradient: dense_input < sparse_input,
+            nanoseconds: work.forward()
+                + sparse.min(dense)
+                + sparse_input.min(dense_input)
+                + Rates::of(level).call,
+        }
+    }
+}
+
 /// Memory of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
@@ -117,54 +161,5 @@ impl Scratch {
         self.entries.fill(Entry::POISON);
         self.bias.fill([f64::NAN; UNIT]);
         self.input_gradient.poison();
-    }
-}
-
-/// Products of 8 lanes that the two ways of each gradient need.
-struct Work<'a> {
-    conv: &'a Conv2dShape,
-    pool: &'a MaxPool2dShape,
-}
-
-/// Windows that are alive, of all, when nothing is known.
-const ALIVE: f64 = 0.7;
-/// What finding a window costs, in products.
-const ENTRY: f64 = 16.0;
-
-impl<'a> Work<'a> {
-    fn new(conv: &'a Conv2dShape, pool: &'a MaxPool2dShape) -> Self {
-        Self { conv, pool }
-    }
-
-    /// Units of 8 taps of one output channel.
-    fn taps(&self, channels_per_cell: usize) -> usize {
-        let conv = self.conv;
-        let rows = conv.in_channels.div_ceil(channels_per_cell) * conv.kernel_height;
-        rows * (conv.kernel_width * channels_per_cell).div_ceil(UNIT)
-    }
-
-    /// Windows of all output channels.
-    fn windows(&self) -> f64 {
-        self.pool.output_len() as f64
-    }
-
-    fn weight_gradient_is_dense(&self, channels_per_cell: usize) -> bool {
-        let conv = self.conv;
-        let sparse = self.windows() * (ALIVE * self.taps(channels_per_cell) as f64 + ENTRY);
-        let cells = conv.in_channels.div_ceil(channels_per_cell) * channels_per_cell;
-        let taps = cells * conv.kernel_height * conv.kernel_width;
-        let blocks = conv.out_channels.div_ceil(UNIT);
-        let dense = (conv.out_pixels() * taps * blocks) as f64;
-        dense < sparse
-    }
-
-    fn input_gradient_is_dense(&self) -> bool {
-        let conv = self.conv;
-        // A load and a store for every product cost about twice as much.
-        let sparse = self.windows() * (2.0 * ALIVE * self.taps(UNIT) as f64 + ENTRY);
-        let taps = conv.out_channels * conv.kernel_height * conv.kernel_width;
-        let blocks = conv.in_channels.div_ceil(UNIT);
-        let dense = (conv.height * conv.width * taps * blocks) as f64;
-        dense < sparse
     }
 }

@@ -64,8 +64,21 @@ pub(crate) const fn most_units(accumulators: usize) -> usize {
     accumulators + accumulators / 6
 }
 
-/// Operations per tile and gradient besides one per unit, for the choice of a shape.
-const OVERHEAD: usize = 4;
+/// What a tile costs with each gradient besides one product per unit, in products.
+const OVERHEAD: usize = 20;
+
+/// The tile with the least work for `taps` rows and units, at a level with so many accumulators.
+pub(super) fn tile_shape(taps: [usize; 2], accumulators: usize) -> [usize; 2] {
+    let mut best = (usize::MAX, SHAPES[0]);
+    for shape in SHAPES {
+        let [rows, units] = shape;
+        if units <= taps[1] && rows * units <= most_units(accumulators) {
+            let tiles = taps[0].div_ceil(rows) * taps[1].div_ceil(units);
+            best = best.min((tiles * (rows * units + OVERHEAD), shape));
+        }
+    }
+    best.1
+}
 
 /// How the taps of a convolution are cut.
 #[derive(Debug, Clone, Copy)]
@@ -92,25 +105,12 @@ impl TapTiles {
             conv.in_channels.div_ceil(side_by_side) * conv.kernel_height,
             (conv.kernel_width * side_by_side).div_ceil(UNIT),
         ];
-        let grid = |shape: [usize; 2]| [0, 1].map(|side| taps[side].div_ceil(shape[side]));
-        let work = |shape: [usize; 2]| {
-            let [down, across] = grid(shape);
-            down * across * (shape[0] * shape[1] + OVERHEAD)
-        };
-        let fits = |shape: &[usize; 2]| {
-            shape[1] <= taps[1] && shape[0] * shape[1] <= most_units(S::ACCUMULATORS)
-        };
-        let mut shape = SHAPES[0];
-        for candidate in SHAPES.into_iter().filter(fits) {
-            if work(candidate) < work(shape) {
-                shape = candidate;
-            }
-        }
+        let shape = tile_shape(taps, S::ACCUMULATORS);
         let row = conv.width * side_by_side;
         Self {
             shape,
             taps,
-            grid: grid(shape),
+            grid: [0, 1].map(|side| taps[side].div_ceil(shape[side])),
             strides: [row, row * conv.height],
             kernel: [conv.kernel_height, conv.kernel_width],
             channels: conv.in_channels,
@@ -259,7 +259,7 @@ mod tests {
                 for input_gradient in [false, true] {
                     let conv = Conv2dShape::new([channels, 70, 70], 3, kernel).expect("shape");
                     let pool = MaxPool2dShape::new(conv.output(), [2, 2]).expect("pool");
-                    let direct = Direct::new(conv, pool, input_gradient);
+                    let direct = Direct::new(conv, pool, level, input_gradient);
                     level.run(RoundTrip(direct.expect("shape")));
                 }
             }

@@ -21,6 +21,7 @@ pub(crate) mod single;
 pub(crate) mod spectra;
 pub(crate) mod synthesis;
 pub(crate) mod tiling;
+pub(crate) mod work;
 
 use spectra::{Direction, SpectraLayout};
 use tiling::{Pairing, Tiling, Units};

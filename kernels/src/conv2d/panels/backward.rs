@@ -12,7 +12,7 @@ use crate::simd::{Kernel, Pixel, Simd, UNIT};
 
 /// Pixels of a block, about: the three rows of outputs and eight of patches that [`Dot`] multiplies at once
 /// are 22 KiB, most of a first-level cache.
-const PIXELS: usize = 512;
+pub(super) const PIXELS: usize = 512;
 /// Taps of a panel, at most: 64 KiB.
 const TAPS: usize = 32;
 
@@ -135,7 +135,7 @@ impl<S: Simd> Kernel<S> for Backward<'_> {
                 simd.vectorize(AddBack {
                     patches,
                     panel,
-                    planes: &mut *planes,
+                    planes,
                 });
             }
         }

@@ -10,7 +10,7 @@ use crate::product::{SmallProduct, Strided};
 use crate::simd::{Kernel, Pixel, Simd, UNIT};
 
 /// Pixels of a block, about: one row of windows of 2 x 2.
-const PIXELS: usize = 128;
+pub(super) const PIXELS: usize = 128;
 /// Taps of a panel, at most: 64 KiB.
 const TAPS: usize = 128;
 

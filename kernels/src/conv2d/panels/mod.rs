@@ -22,14 +22,49 @@ pub(crate) mod panel;
 use crate::ShapeError;
 use crate::buffer::Buffer;
 use crate::conv2d::map::{Map, ToPlanes};
+use crate::conv2d::rates::Rates;
 use crate::shape::{Conv2dShape, MaxPool2dShape};
-use crate::simd::{Simd, UNIT};
+use crate::simd::{Level, Simd, UNIT};
+use blocks::Grid;
 
 /// Everything that a convolution by panels needs to know, except the weights.
 #[derive(Debug, Clone)]
 pub(crate) struct Panels {
     pub(crate) conv: Conv2dShape,
     pub(crate) pool: MaxPool2dShape,
+}
+
+impl Panels {
+    /// Nanoseconds of a training step on one image.
+    pub(crate) fn estimate(
+        conv: &Conv2dShape,
+        pool: &MaxPool2dShape,
+        level: Level,
+        input_gradient: bool,
+    ) -> f64 {
+        let rates = Rates::of(level);
+        let filters = conv.out_channels as f64;
+        // Numbers of all panels, filled up to whole vectors, in units of 8.
+        let numbers = |pixels: usize| {
+            let slots: usize = Grid::new(pool, pixels)
+                .blocks()
+                .map(|block| block.pitch(level.lanes()))
+                .sum();
+            (slots * conv.patch_len()) as f64 / UNIT as f64
+        };
+        let forward = numbers(forward::PIXELS) * (filters * rates.panel + rates.pack);
+        let mut per_number = filters * rates.dot + rates.pack;
+        if input_gradient {
+            per_number += filters * rates.panel + rates.add;
+        }
+        let backward = numbers(backward::PIXELS) * per_number;
+        let outputs = conv.out_pixels() * conv.out_channels.div_ceil(UNIT);
+        let inputs = conv.height * conv.width * conv.in_channels.div_ceil(UNIT);
+        // Out of panels and into them; more where every cell is a window of its own.
+        let cells = (1.9 + 4.0 / pool.window_len() as f64) * outputs as f64;
+        let inputs = if input_gradient { inputs as f64 } else { 0.0 };
+        forward + backward + (cells + inputs) * rates.cell + rates.call
+    }
 }
 
 /// Memory of one thread.
