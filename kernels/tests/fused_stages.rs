@@ -4,6 +4,7 @@ mod common;
 
 use common::{assert_same_for_any_thread_count, bits, magnitudes, random, widen};
 use dawn21_kernels::conv2d::plan::Algorithm;
+use dawn21_kernels::dropout::{MaskKey, apply_mask};
 use dawn21_kernels::simd::Level;
 use dawn21_kernels::stage::{
     ConvStack, DEAD, FeatureMap, StackActivations, StageGradients, StageShape, StageWeights,
@@ -550,4 +551,42 @@ fn dense_weights_survive_the_way_to_the_internal_layout_and_back() {
         .map(|(x, w)| f64::from(x * w))
         .sum();
     assert!((planar - permuted).abs() < 1e-9);
+}
+
+#[test]
+fn dropout_of_features_is_the_mask_of_planar_features_and_stops_their_gradient() {
+    // 11 channels: the second block of channels is not full.
+    let case = case([1, 14, 33], 11, [5, 5], [2, 2], 3);
+    let conv = *case.shape().conv();
+    let weight = random::<f32>(conv.weight_len(), 2);
+    let bias = random::<f32>(conv.bias_len(), 3);
+    let x = random::<f32>(3 * conv.input_len(), 4);
+    let key = MaskKey {
+        seed: 5,
+        layer: 7,
+        step: 9,
+    };
+    for level in levels() {
+        let stack = ConvStack::new(&[case.shape()], level, None).expect("plan");
+        let weights = [StageWeights {
+            weight: &weight,
+            bias: &bias,
+        }];
+        let prepared = stack.prepare(&weights, true).expect("prepare");
+        let mut kept = StackActivations::default();
+        stack.forward(&prepared, &x, &mut kept).expect("forward");
+        let map = stack.output();
+        let mut expected = planar(map, kept.features());
+        let alive = kept.stage(0).1.to_vec();
+        apply_mask(key, 0.4, map.planar_len(), &mut expected).expect("rate");
+        stack.drop_out(&mut kept, level, key, 0.4).expect("rate");
+        assert_eq!(bits(&planar(map, kept.features())), bits(&expected));
+        let mut ones = vec![1.0_f32; expected.len()];
+        apply_mask(key, 0.4, map.planar_len(), &mut ones).expect("rate");
+        let codes = planar_codes(map, kept.stage(0).1);
+        for ((code, before), factor) in codes.iter().zip(planar_codes(map, &alive)).zip(&ones) {
+            assert_eq!(*code, if *factor > 0.0 { before } else { DEAD });
+        }
+        assert!(stack.drop_out(&mut kept, level, key, 1.0).is_err());
+    }
 }

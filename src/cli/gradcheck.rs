@@ -7,7 +7,7 @@ use dawn21_kernels::rmsprop::RmsProp;
 use serde::Serialize;
 
 use super::output::{line, note};
-use super::{CommandError, Threads, table};
+use super::{CommandError, Threads, parse_image, table};
 use crate::audit::adjoint::{ADJOINT_MEASURE, check_adjoints};
 use crate::audit::gradients::{
     GRADIENT_MEASURE, Subject, check_directions, check_gradients, random,
@@ -62,17 +62,6 @@ pub(super) struct Arguments {
     /// Print the result only
     #[arg(long)]
     quiet: bool,
-}
-
-fn parse_image(text: &str) -> Result<[usize; 2], String> {
-    let (rows, columns) = text
-        .split_once(',')
-        .ok_or("expected two numbers, ROWS,COLUMNS")?;
-    let number = |text: &str| match text.trim().parse::<usize>() {
-        Ok(n) if (1..1 << 20).contains(&n) => Ok(n),
-        _ => Err(format!("`{text}`: expected a number of cells")),
-    };
-    Ok([number(rows)?, number(columns)?])
 }
 
 /// The paper's images.

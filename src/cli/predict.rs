@@ -12,7 +12,7 @@ use crate::data::cube::{Cube, CubeError};
 use crate::data::manifest::{MANIFEST_FILE, Manifest};
 use crate::data::scaling::TargetScaling;
 use crate::data::slices::{SliceIndex, Slicing};
-use crate::model::activations::{Activations, Mode};
+use crate::model::engine::Engine;
 use crate::model::model_file::{Model, ModelDescription};
 
 #[derive(Debug, clap::Args)]
@@ -67,10 +67,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         .collect();
     writeln!(output, "file,y_plane,first_x,{}", names.join(","))?;
     let mut progress = Items::new("files", arguments.files.len(), arguments.quiet);
-    let mut activations = model.network.activations();
+    let mut engine = model.engine()?;
     for (done, file) in arguments.files.iter().enumerate() {
         let cube = locate(file, arguments.shape, &model.description)?;
-        let rows = predict(&cube, &model, &mut activations)?;
+        let rows = predict(&cube, &model, &mut engine)?;
         for (slice, values) in cube.slices.iter().zip(rows) {
             let place = slice.map_or(",".to_string(), |s| {
                 format!("{},{}", s.box_plane, s.first_row)
@@ -177,11 +177,11 @@ fn surrounding_manifest(file: &Path) -> Result<Option<Manifest>, CommandError> {
 fn predict(
     located: &Located,
     model: &Model,
-    activations: &mut Activations<f32>,
+    engine: &mut Engine,
 ) -> Result<Vec<Vec<f64>>, CommandError> {
     let slicing = &located.slicing;
     let images = slicing.images();
-    let input = activations.input_mut();
+    let input = engine.input_mut();
     input.resize(images.len() * slicing.image_len(), 0.0);
     for (&slice, pixels) in images
         .iter()
@@ -190,12 +190,11 @@ fn predict(
         let scaling = &model.description.input;
         read_slice(&located.cube, slice, slicing, scaling, pixels)?;
     }
-    let forward = model
-        .network
-        .forward(&model.parameters, activations, Mode::Inference);
-    forward.map_err(crate::evaluation::prediction::PredictionError::from)?;
     let scaling = TargetScaling::new(&model.description.parameters);
-    let rows = activations.output().chunks(scaling.len());
+    let outputs = engine
+        .predict()
+        .map_err(crate::evaluation::prediction::PredictionError::from)?;
+    let rows = outputs.chunks(scaling.len());
     Ok(rows
         .map(|outputs| {
             let outputs: Vec<f64> = outputs.iter().map(|&v| f64::from(v)).collect();

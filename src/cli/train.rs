@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
         let [training, validation] = trainer.image_counts();
         note(format_args!(
             "{}\n",
-            Summary(trainer.network().architecture())
+            Summary(trainer.engine().architecture())
         ));
         note(format_args!(
             "{} light-cones of {}: {training} training and {validation} validation images; run {}",

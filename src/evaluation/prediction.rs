@@ -7,9 +7,7 @@ use crate::data::DataError;
 use crate::data::batches::{ImageIndex, ImageReader, batch_ranges};
 use crate::data::dataset::Dataset;
 use crate::data::scaling::TargetScaling;
-use crate::model::activations::{Activations, Mode};
-use crate::model::network::Network;
-use crate::model::parameters::Parameters;
+use crate::model::engine::Engine;
 
 /// Why a prediction failed.
 #[derive(Debug, thiserror::Error)]
@@ -59,24 +57,17 @@ impl Predictions {
 /// # Errors
 /// [`PredictionError`] when an image cannot be read.
 pub fn predict(
-    network: &Network,
-    parameters: &Parameters<f32>,
+    engine: &mut Engine,
     reader: &ImageReader<'_>,
     images: &[ImageIndex],
     batch_size: usize,
-    activations: &mut Activations<f32>,
     mut progress: impl FnMut(usize),
 ) -> Result<Predictions, PredictionError> {
     let mut predictions = Predictions::default();
     let mut targets = Vec::new();
     for range in batch_ranges(images.len(), batch_size) {
-        reader.read_batch(
-            &images[range.clone()],
-            activations.input_mut(),
-            &mut targets,
-        )?;
-        network.forward(parameters, activations, Mode::Inference)?;
-        predictions.outputs.extend_from_slice(activations.output());
+        reader.read_batch(&images[range.clone()], engine.input_mut(), &mut targets)?;
+        predictions.outputs.extend_from_slice(engine.predict()?);
         predictions.targets.extend_from_slice(&targets);
         progress(range.end);
     }

@@ -7,6 +7,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::architecture::{Architecture, ArchitectureError, LayerSpec};
+use super::engine::Engine;
+use super::execution::{Execution, ExecutionConfig, ExecutionError};
 use super::layer::Layer;
 use super::network::Network;
 use super::parameters::Parameters;
@@ -261,6 +263,19 @@ pub struct Model {
     pub network: Network,
     /// Its numbers.
     pub parameters: Parameters<f32>,
+}
+
+impl Model {
+    /// The model ready to predict, with the vector instructions of the environment.
+    ///
+    /// # Errors
+    /// [`ExecutionError`] when `DAWN21_SIMD` asks for instructions that there are not.
+    pub fn engine(&self) -> Result<Engine, ExecutionError> {
+        let execution = Execution::new(ExecutionConfig::default())?;
+        let mut engine = Engine::new(self.network.architecture().clone(), execution)?;
+        engine.load(&self.parameters, None)?;
+        Ok(engine)
+    }
 }
 
 /// The tensors of a model as they go into a file: with PyTorch's counter of normalised batches, so

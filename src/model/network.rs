@@ -162,9 +162,13 @@ impl Network {
                 relu::forward_in_place(y);
                 Ok(())
             }
-            Operation::Dropout { rate, layer } => match mode {
+            Operation::Dropout {
+                rate,
+                layer,
+                features,
+            } => match mode {
                 Mode::Training { seed, step } => {
-                    dropout::apply_mask(MaskKey { seed, layer, step }, rate, y)
+                    dropout::apply_mask(MaskKey { seed, layer, step }, rate, features, y)
                 }
                 Mode::Inference => Ok(()),
             },
@@ -262,9 +266,13 @@ impl Network {
         let dy = &mut activations.gradient;
         match stage.operation {
             Operation::Relu => return relu::backward_in_place(y, dy),
-            Operation::Dropout { rate, layer } => {
+            Operation::Dropout {
+                rate,
+                layer,
+                features,
+            } => {
                 if let Mode::Training { seed, step } = mode {
-                    dropout::apply_mask(MaskKey { seed, layer, step }, rate, dy)?;
+                    dropout::apply_mask(MaskKey { seed, layer, step }, rate, features, dy)?;
                 }
                 return Ok(());
             }

@@ -10,6 +10,7 @@ use crate::data::scaling::InputScaling;
 use crate::data::slices::SliceConfig;
 use crate::data::split::SplitConfig;
 use crate::model::architecture::LayerSpec;
+use crate::model::execution::ExecutionConfig;
 use crate::training::schedule::{EarlyStopping, ReduceOnPlateau};
 
 /// The presets that come with the program.
@@ -39,6 +40,9 @@ pub struct Config {
     /// Scaling of the input.
     #[serde(default)]
     pub input: InputScaling,
+    /// How the network is computed.
+    #[serde(default)]
+    pub execution: ExecutionConfig,
     /// The fit itself.
     pub training: TrainingConfig,
     /// The network.

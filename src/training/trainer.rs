@@ -9,8 +9,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dawn21_kernels::loss::mean_squared_error;
-use dawn21_kernels::rmsprop::{self, RmsProp};
+use dawn21_kernels::rmsprop::RmsProp;
 
 use super::checkpoint::{BestEpoch, Checkpoint, Position};
 use super::config::Config;
@@ -26,11 +25,12 @@ use crate::data::slices::Slicing;
 use crate::data::split::{Part, Split};
 use crate::evaluation::metrics;
 use crate::evaluation::prediction::predict;
-use crate::model::activations::{Activations, Mode};
+use crate::model::activations::Mode;
 use crate::model::architecture::Architecture;
+use crate::model::engine::Engine;
+use crate::model::execution::Execution;
 use crate::model::layer::Layer;
 use crate::model::model_file::{self, ModelDescription};
-use crate::model::network::Network;
 use crate::model::parameters::Parameters;
 use crate::run_directory::RunDirectory;
 
@@ -50,15 +50,13 @@ pub enum Outcome {
 pub struct Trainer<'a> {
     config: &'a Config,
     run: &'a RunDirectory,
-    network: Network,
+    engine: Engine,
     description: ModelDescription,
     reader: ImageReader<'a>,
     training_images: Vec<ImageIndex>,
     validation_images: Vec<ImageIndex>,
-    activations: Activations<f32>,
-    gradients: Parameters<f32>,
     targets: Vec<f32>,
-    state: Checkpoint,
+    position: Position,
     last_saved: Instant,
 }
 
@@ -120,19 +118,18 @@ impl<'a> Trainer<'a> {
             training_images.len(),
         )?;
         let targets = TargetScaling::new(&description.parameters);
-        let network = Network::new(architecture);
+        let mut engine = Engine::new(architecture, Execution::new(config.execution)?)?;
+        engine.load(&state.parameters, Some(&state.mean_squares))?;
         Ok(Self {
             config,
             run,
             reader: ImageReader::new(dataset, slicing, config.input, targets)?,
             training_images,
             validation_images: first_images(&split.light_cones(Part::Validation)),
-            activations: network.activations(),
-            gradients: Parameters::zeros(network.architecture()),
             targets: Vec::new(),
-            network,
+            engine,
             description,
-            state,
+            position: state.position,
             last_saved: Instant::now(),
         })
     }
@@ -161,13 +158,13 @@ impl<'a> Trainer<'a> {
     /// Where the training stands.
     #[must_use]
     pub fn position(&self) -> &Position {
-        &self.state.position
+        &self.position
     }
 
     /// The network that is trained.
     #[must_use]
-    pub fn network(&self) -> &Network {
-        &self.network
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Numbers of training and validation images.
@@ -186,8 +183,8 @@ impl<'a> Trainer<'a> {
         observer: &mut dyn TrainingObserver,
         stop: &AtomicBool,
     ) -> Result<Outcome, TrainingError> {
-        while self.state.position.epochs_done < self.config.training.epochs {
-            if self.state.position.stopped_early {
+        while self.position.epochs_done < self.config.training.epochs {
+            if self.position.stopped_early {
                 return Ok(Outcome::StoppedEarly);
             }
             if !self.train_epoch(observer, stop)? {
@@ -205,15 +202,15 @@ impl<'a> Trainer<'a> {
         observer: &mut dyn TrainingObserver,
         stop: &AtomicBool,
     ) -> Result<bool, TrainingError> {
-        let epoch = self.state.position.epochs_done;
+        let epoch = self.position.epochs_done;
         let images = if self.config.training.shuffle {
             shuffled(&self.training_images, self.config.seed, epoch)
         } else {
             self.training_images.clone()
         };
         let ranges = batch_ranges(images.len(), self.config.training.batch_size);
-        observer.epoch_started(epoch + 1, self.state.position.images_done, images.len());
-        while self.state.position.batches_done < ranges.len() {
+        observer.epoch_started(epoch + 1, self.position.images_done, images.len());
+        while self.position.batches_done < ranges.len() {
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
@@ -221,11 +218,11 @@ impl<'a> Trainer<'a> {
                 self.save()?;
             }
             let started = Instant::now();
-            let batch = self.state.position.batches_done;
+            let batch = self.position.batches_done;
             let next = ranges.get(batch + 1).cloned().unwrap_or_default();
             self.reader.prefetch(&images[next]);
             let range = ranges[batch].clone();
-            let loss = self.forward_and_backward(&images[range.clone()])?;
+            let loss = self.train_step(&images[range.clone()])?;
             if !loss.is_finite() {
                 // Nothing is saved: the weights that gave this loss are no good, those of the last
                 // checkpoint were.
@@ -234,12 +231,11 @@ impl<'a> Trainer<'a> {
                     batch: batch + 1,
                     batches: ranges.len(),
                     loss,
-                    learning_rate: self.state.position.learning_rate,
+                    learning_rate: self.position.learning_rate,
                     kept: self.run.checkpoint().display().to_string(),
                 });
             }
-            self.update_weights()?;
-            let position = &mut self.state.position;
+            let position = &mut self.position;
             position.step += 1;
             position.batches_done += 1;
             position.images_done += range.len();
@@ -255,54 +251,21 @@ impl<'a> Trainer<'a> {
         Duration::from_secs_f64(60.0 * self.config.training.checkpoint_minutes)
     }
 
-    /// Loss and gradients of one mini-batch; no gradients when the loss is not finite.
-    fn forward_and_backward(&mut self, batch: &[ImageIndex]) -> Result<f64, TrainingError> {
-        let input = self.activations.input_mut();
+    /// One step on a mini-batch; the weights stay as they are when the loss is not finite.
+    fn train_step(&mut self, batch: &[ImageIndex]) -> Result<f64, TrainingError> {
+        let input = self.engine.input_mut();
         self.reader.read_batch(batch, input, &mut self.targets)?;
-        let mode = Mode::Training {
-            seed: self.config.seed,
-            step: self.state.position.step,
-        };
-        let parameters = &self.state.parameters;
-        self.network
-            .forward(parameters, &mut self.activations, mode)?;
-        let (output, gradient) = self.activations.output_and_gradient_mut();
-        let loss = mean_squared_error(output, &self.targets, gradient)?;
-        if loss.is_finite() {
-            self.network.backward(
-                parameters,
-                &mut self.activations,
-                &mut self.gradients,
-                false,
-            )?;
-        }
-        Ok(loss)
-    }
-
-    fn update_weights(&mut self) -> Result<(), TrainingError> {
         let settings = self.config.training.rmsprop;
         let optimizer = RmsProp {
-            learning_rate: self.state.position.learning_rate,
+            learning_rate: self.position.learning_rate,
             rho: settings.rho,
             epsilon: settings.epsilon,
         };
-        let parameters = &mut self.state.parameters;
-        let tensors = parameters
-            .trainable
-            .iter_mut()
-            .zip(&self.gradients.trainable)
-            .zip(&mut self.state.mean_squares);
-        for ((tensor, gradient), mean_square) in tensors {
-            rmsprop::step(
-                &optimizer,
-                &mut tensor.values,
-                &gradient.values,
-                mean_square,
-            )?;
-        }
-        self.network
-            .update_running_statistics(parameters, &self.activations)?;
-        Ok(())
+        let mode = Mode::Training {
+            seed: self.config.seed,
+            step: self.position.step,
+        };
+        Ok(self.engine.train_step(&self.targets, mode, &optimizer)?)
     }
 
     /// Validation, schedules and files at the end of an epoch.
@@ -310,25 +273,23 @@ impl<'a> Trainer<'a> {
         self.check_weights()?;
         let started = Instant::now();
         let predictions = predict(
-            &self.network,
-            &self.state.parameters,
+            &mut self.engine,
             &self.reader,
             &self.validation_images,
             self.config.training.batch_size,
-            &mut self.activations,
             |_| {},
         )?;
         if !predictions.loss().is_finite() {
             return Err(TrainingError::NonFiniteValidation {
-                epoch: self.state.position.epochs_done + 1,
+                epoch: self.position.epochs_done + 1,
                 loss: predictions.loss(),
-                learning_rate: self.state.position.learning_rate,
+                learning_rate: self.position.learning_rate,
                 kept: self.run.checkpoint().display().to_string(),
             });
         }
-        let outputs = self.network.architecture().outputs();
+        let outputs = self.engine.architecture().outputs();
         let training = &self.config.training;
-        let position = &mut self.state.position;
+        let position = &mut self.position;
         let record = EpochRecord {
             epoch: position.epochs_done + 1,
             train_loss: position.loss_sum / position.images_done as f64,
@@ -371,11 +332,7 @@ impl<'a> Trainer<'a> {
             self.write_best(&record)?;
         }
         let parameters = &self.description.parameters;
-        history::write(
-            &self.run.history(),
-            parameters,
-            &self.state.position.history,
-        )?;
+        history::write(&self.run.history(), parameters, &self.position.history)?;
         self.save()?;
         observer.epoch_finished(&record, best);
         Ok(())
@@ -397,16 +354,16 @@ impl<'a> Trainer<'a> {
         }
         let description = ModelDescription {
             epoch: record.epoch,
-            step: self.state.position.step,
+            step: self.position.step,
             validation_loss: Some(record.validation_loss),
             ..self.description.clone()
         };
-        let architecture = self.network.architecture();
+        let architecture = self.engine.architecture();
         Ok(model_file::write(
             &path,
             &description,
             architecture,
-            &self.state.parameters,
+            &self.engine.parameters()?,
         )?)
     }
 
@@ -414,18 +371,22 @@ impl<'a> Trainer<'a> {
     fn save(&mut self) -> Result<(), TrainingError> {
         self.check_weights()?;
         let path = self.run.checkpoint();
-        self.state
-            .write(&path, &self.description, self.network.architecture())?;
+        let state = Checkpoint {
+            parameters: self.engine.parameters()?,
+            mean_squares: self.engine.mean_squares()?,
+            position: self.position.clone(),
+        };
+        state.write(&path, &self.description, self.engine.architecture())?;
         self.last_saved = Instant::now();
         Ok(())
     }
 
     fn check_weights(&self) -> Result<(), TrainingError> {
-        match self.state.parameters.first_non_finite() {
+        match self.engine.first_non_finite() {
             None => Ok(()),
             Some(tensor) => Err(TrainingError::NonFiniteWeights {
-                epoch: self.state.position.epochs_done + 1,
-                tensor: tensor.to_string(),
+                epoch: self.position.epochs_done + 1,
+                tensor,
                 kept: self.run.checkpoint().display().to_string(),
             }),
         }

@@ -1,7 +1,7 @@
 //! dawn21's passes over the same numbers.
 
 use dawn21_kernels::conv2d::plan::Algorithm;
-use dawn21_kernels::dense::fused::{self, DenseParameters};
+use dawn21_kernels::dense::fused::{self, DenseParameters, InputGradient};
 use dawn21_kernels::simd::Level;
 use dawn21_kernels::stage::{
     ConvStack, DEAD, Prepared, StackActivations, StageGradients, StageShape, StageWeights,
@@ -154,7 +154,11 @@ impl FusedDense {
             bias: &mut self.bias,
             bias_mean_square: &mut self.bias_mean_square,
         };
-        let (shape, dx) = (&peer.shape, Some(&mut self.dx[..]));
+        let shape = &peer.shape;
+        let dx = Some(InputGradient {
+            values: &mut self.dx,
+            scale: 1.0,
+        });
         fused::backward_and_update(
             self.level, shape, &OPTIMIZER, &peer.x, &peer.dy, parameters, dx,
         )

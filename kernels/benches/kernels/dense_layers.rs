@@ -1,6 +1,6 @@
 //! The first dense layer: products one by one, and fused with the optimiser's update.
 
-use dawn21_kernels::dense::fused::{self, DenseParameters};
+use dawn21_kernels::dense::fused::{self, DenseParameters, InputGradient, WeightGradients};
 use dawn21_kernels::dense::{self, DenseGradients};
 use dawn21_kernels::rmsprop;
 use dawn21_kernels::simd::Level;
@@ -50,10 +50,16 @@ impl Dense {
             bias: &mut self.bias,
             bias_mean_square: &mut self.bias_mean_square,
         };
-        let (shape, dx) = (dense1(), Some(dx));
+        let shape = dense1();
+        let dx = Some(unscaled(dx));
         fused::backward_and_update(level, &shape, &OPTIMIZER, x, &self.dy, parameters, dx)
             .expect("dense");
     }
+}
+
+/// Without a dropout in front of the layer.
+fn unscaled(values: &mut [f32]) -> InputGradient<'_> {
+    InputGradient { values, scale: 1.0 }
 }
 
 /// All passes.
@@ -107,6 +113,20 @@ pub(crate) fn run(session: &mut Session<'_>) {
                 bias: &mut s.bias_mean_square,
             };
             dense::backward(&shape, x, &s.weight, &s.dy, gradients).expect("dense");
+        },
+    );
+    session.bench(
+        "dense::fused::backward",
+        "dense1",
+        backward,
+        state,
+        move |(s, x, dx, dweight)| {
+            let gradients = WeightGradients {
+                weight: dweight,
+                bias: &mut s.bias_mean_square,
+            };
+            let dx = Some(unscaled(dx));
+            fused::backward(level, &shape, x, &s.weight, &s.dy, gradients, dx).expect("dense");
         },
     );
     let update = Work {

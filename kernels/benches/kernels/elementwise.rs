@@ -97,7 +97,7 @@ fn dropout_mask(session: &mut Session<'_>) {
     let features = move || uniform(images * len, 1.0, 1);
     let mask = work(images, len, 2 * len);
     session.bench("dropout::apply_mask", "flatten", mask, features, move |x| {
-        dropout::apply_mask(key, 0.2, x).expect("dropout");
+        dropout::apply_mask(key, 0.2, len, x).expect("dropout");
     });
 }
 

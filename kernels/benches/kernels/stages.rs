@@ -1,6 +1,7 @@
 //! Fused stages: convolution, bias, ReLU and pooling, with every algorithm.
 
 use dawn21_kernels::conv2d::plan::Algorithm;
+use dawn21_kernels::dropout::MaskKey;
 use dawn21_kernels::simd::Level;
 use dawn21_kernels::stage::{
     ConvStack, FeatureMap, Prepared, StackActivations, StageGradients, StageWeights,
@@ -181,6 +182,22 @@ pub(crate) fn run(session: &mut Session<'_>) {
         kept,
         Stack::backward,
     );
+    let features = both[1].pool().output_len() * images;
+    let mask = Work {
+        images: Some(images),
+        operations: features as f64,
+        // Read and written, with a byte of code each.
+        values: 2.0 * 1.25 * features as f64,
+    };
+    let key = MaskKey {
+        seed: 21,
+        layer: 7,
+        step: 1,
+    };
+    session.bench("stage::drop_out", "pool2", mask, kept, move |s| {
+        let result = s.stack.drop_out(&mut s.kept, level, key, 0.2);
+        result.expect("drop out");
+    });
     layouts(session);
 }
 

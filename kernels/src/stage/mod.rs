@@ -7,6 +7,7 @@
 //! [`FusedConvStage`] is one stage on one image, [`ConvStack`] runs several on a mini-batch, image after
 //! image, so that what one stage writes is still in the cache when the next one reads it.
 
+mod dropout;
 mod generic;
 mod layout;
 mod stack;

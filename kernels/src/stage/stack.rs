@@ -40,6 +40,14 @@ pub struct Prepared {
     training: bool,
 }
 
+impl Prepared {
+    /// Whether a backward pass may follow.
+    #[must_use]
+    pub fn for_training(&self) -> bool {
+        self.training
+    }
+}
+
 /// What the forward pass keeps for the backward pass: the pooled map and the codes of every stage.
 ///
 /// Reused from step to step; it grows to the largest mini-batch seen.
@@ -65,6 +73,15 @@ impl StackActivations {
         self.stages.last().map_or(&[], |stage| {
             stage.values.as_slice(self.images * stage.pixels * UNIT)
         })
+    }
+
+    /// Pixels and codes of the last stage, of all images.
+    pub(super) fn last_mut(&mut self) -> (&mut [Pixel], &mut [Codes]) {
+        let Some(stage) = self.stages.last_mut() else {
+            return (&mut [], &mut []);
+        };
+        let len = self.images * stage.pixels;
+        (stage.values.slice(len), stage.codes.slice(len))
     }
 
     /// What stage `stage` keeps: its pooled map (N, internal layout) and, alike, one code a window: the
