@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::output::{line, note};
 use super::{CommandError, Threads, parse_image, table};
 use crate::audit::adjoint::{ADJOINT_MEASURE, check_adjoints};
+use crate::audit::engine::{ENGINE_MEASURE, check_engine};
 use crate::audit::gradients::{
     GRADIENT_MEASURE, Subject, check_directions, check_gradients, random,
 };
@@ -154,6 +155,12 @@ fn audit(arguments: &Arguments, config: &Config) -> Result<Vec<Section>, Command
         "gradients of the whole network, f64, batch normalisation in training mode, fixed dropout mask",
         GRADIENT_MEASURE,
         check_gradients(&subject, "network", probes, NETWORK_BOUND, seed).map_err(AuditError::from)?,
+    ));
+    say("the engine that trains, at every vector level");
+    sections.push(section(
+        "the engine that trains, f32, against the network in f64",
+        ENGINE_MEASURE,
+        check_engine(&subject).map_err(AuditError::from)?,
     ));
     if !arguments.quick {
         say("derivatives along directions of all parameters, full size");

@@ -125,7 +125,7 @@ fn start(arguments: &Arguments, dataset: &Dataset) -> Result<Prepared, CommandEr
     let (architecture, description) = trainer::build(dataset, &slicing, &config)?;
     let training_light_cones = split.light_cones(Part::Train).len();
     let images = training_light_cones * slicing.images().len();
-    trainer::check_batches(&architecture, config.training.batch_size, images)?;
+    trainer::check(dataset, &slicing, &config, &architecture, images)?;
     let initial = match &arguments.init_from {
         Some(path) => Some(initial_weights(
             arguments,

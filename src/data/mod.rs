@@ -1,5 +1,6 @@
 //! Light-cones on disk: the data directory, its validation, images cut from memory-mapped cubes.
 
+pub mod augmentation;
 pub mod batches;
 pub mod cube;
 pub mod dataset;
@@ -53,6 +54,14 @@ pub enum DataError {
         /// Value asked for.
         found: String,
         /// What this box allows.
+        expected: String,
+    },
+    /// Images do not have a symmetry that is asked for.
+    #[error("training.augmentation.{field} = true: needs {expected}")]
+    Augmentation {
+        /// Configuration field.
+        field: &'static str,
+        /// What it needs, and what there is.
         expected: String,
     },
     /// The division into training, validation and test sets is impossible.

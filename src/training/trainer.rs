@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use dawn21_kernels::rmsprop::RmsProp;
 
 use super::checkpoint::{BestEpoch, Checkpoint, Position};
-use super::config::Config;
+use super::config::{Config, TrainingConfig};
 use super::error::TrainingError;
 use super::history::{self, EpochRecord};
 use super::observer::TrainingObserver;
+use crate::data::augmentation::View;
 use crate::data::batches::{
     ImageIndex, ImageReader, all_images, batch_ranges, first_images, shuffled,
 };
@@ -79,6 +80,24 @@ pub fn build(
     Ok((architecture, description))
 }
 
+/// Checks everything that [`Trainer::new`] would refuse, before a run directory is made.
+///
+/// # Errors
+/// [`TrainingError`] names the setting that does not fit data, network or processor.
+pub fn check(
+    dataset: &Dataset,
+    slicing: &Slicing,
+    config: &Config,
+    architecture: &Architecture,
+    images: usize,
+) -> Result<(), TrainingError> {
+    check_batches(architecture, config.training.batch_size, images)?;
+    let augmentation = config.training.augmentation;
+    augmentation.check(dataset.manifest(), slicing)?;
+    Engine::new(architecture.clone(), Execution::new(config.execution)?)?;
+    Ok(())
+}
+
 /// Checks that no batch of `images` training images would be a single one in front of a normalisation of
 /// features, which would find no variance in it.
 ///
@@ -94,6 +113,16 @@ pub fn check_batches(
         return Err(TrainingError::SingleImageBatches { batch_size, images });
     }
     Ok(())
+}
+
+/// Learning rate of the first epoch.
+fn first_learning_rate(training: &TrainingConfig) -> f64 {
+    let largest = training.rmsprop.learning_rate;
+    let cosine = &training.cosine_decay;
+    match cosine.enabled {
+        true => cosine.learning_rate(largest, 0, training.epochs),
+        false => largest,
+    }
 }
 
 impl<'a> Trainer<'a> {
@@ -112,14 +141,19 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, TrainingError> {
         let (architecture, description) = build(dataset, slicing, config)?;
         let training_images = all_images(&split.light_cones(Part::Train), slicing);
-        check_batches(
+        check(
+            dataset,
+            slicing,
+            config,
             &architecture,
-            config.training.batch_size,
             training_images.len(),
         )?;
         let targets = TargetScaling::new(&description.parameters);
         let mut engine = Engine::new(architecture, Execution::new(config.execution)?)?;
         engine.load(&state.parameters, Some(&state.mean_squares))?;
+        if config.training.weight_averaging.enabled {
+            engine.load_average(Some(state.average.as_ref().unwrap_or(&state.parameters)))?;
+        }
         Ok(Self {
             config,
             run,
@@ -151,7 +185,8 @@ impl<'a> Trainer<'a> {
         Checkpoint {
             parameters,
             mean_squares,
-            position: Position::start(config.training.rmsprop.learning_rate),
+            average: None,
+            position: Position::start(first_learning_rate(&config.training)),
         }
     }
 
@@ -219,8 +254,8 @@ impl<'a> Trainer<'a> {
             }
             let started = Instant::now();
             let batch = self.position.batches_done;
-            let next = ranges.get(batch + 1).cloned().unwrap_or_default();
-            self.reader.prefetch(&images[next]);
+            let next = &images[ranges.get(batch + 1).cloned().unwrap_or_default()];
+            self.reader.prefetch(next, &self.views(next));
             let range = ranges[batch].clone();
             let loss = self.train_step(&images[range.clone()])?;
             if !loss.is_finite() {
@@ -253,8 +288,10 @@ impl<'a> Trainer<'a> {
 
     /// One step on a mini-batch; the weights stay as they are when the loss is not finite.
     fn train_step(&mut self, batch: &[ImageIndex]) -> Result<f64, TrainingError> {
+        let views = self.views(batch);
         let input = self.engine.input_mut();
-        self.reader.read_batch(batch, input, &mut self.targets)?;
+        self.reader
+            .read_views(batch, &views, input, &mut self.targets)?;
         let settings = self.config.training.rmsprop;
         let optimizer = RmsProp {
             learning_rate: self.position.learning_rate,
@@ -265,20 +302,39 @@ impl<'a> Trainer<'a> {
             seed: self.config.seed,
             step: self.position.step,
         };
-        Ok(self.engine.train_step(&self.targets, mode, &optimizer)?)
+        let loss = self.engine.train_step(&self.targets, mode, &optimizer)?;
+        let averaging = self.config.training.weight_averaging;
+        if averaging.enabled && loss.is_finite() {
+            let decay = averaging.decay_of_step(self.position.step);
+            self.engine.update_average(decay);
+        }
+        Ok(loss)
+    }
+
+    /// How the images of a batch are read in this epoch.
+    fn views(&self, batch: &[ImageIndex]) -> Vec<View> {
+        let augmentation = self.config.training.augmentation;
+        let epoch = self.position.epochs_done;
+        self.reader
+            .augmented_views(batch, augmentation, self.config.seed, epoch)
     }
 
     /// Validation, schedules and files at the end of an epoch.
     fn finish_epoch(&mut self, observer: &mut dyn TrainingObserver) -> Result<(), TrainingError> {
         self.check_weights()?;
         let started = Instant::now();
+        // Validation and the best model have the averaged weights, if there are any.
+        self.engine.swap_average();
         let predictions = predict(
             &mut self.engine,
             &self.reader,
             &self.validation_images,
             self.config.training.batch_size,
             |_| {},
-        )?;
+        );
+        let validated = self.engine.parameters();
+        self.engine.swap_average();
+        let (predictions, validated) = (predictions?, validated?);
         if !predictions.loss().is_finite() {
             return Err(TrainingError::NonFiniteValidation {
                 epoch: self.position.epochs_done + 1,
@@ -305,11 +361,18 @@ impl<'a> Trainer<'a> {
             monitor.select(record.train_loss, record.validation_loss)
         };
         let plateau = &training.reduce_on_plateau;
-        position.learning_rate = plateau.after_epoch(
-            &mut position.plateau,
-            watched(plateau.monitor),
-            position.learning_rate,
-        );
+        position.learning_rate = match training.cosine_decay.enabled {
+            true => {
+                let (largest, epochs) = (training.rmsprop.learning_rate, training.epochs);
+                let next = position.epochs_done + 1;
+                training.cosine_decay.learning_rate(largest, next, epochs)
+            }
+            false => plateau.after_epoch(
+                &mut position.plateau,
+                watched(plateau.monitor),
+                position.learning_rate,
+            ),
+        };
         let stopping = &training.early_stopping;
         position.stopped_early =
             stopping.after_epoch(&mut position.early_stopping, watched(stopping.monitor));
@@ -329,7 +392,7 @@ impl<'a> Trainer<'a> {
         position.seconds = 0.0;
         position.history.push(record.clone());
         if best {
-            self.write_best(&record)?;
+            self.write_best(&record, &validated)?;
         }
         let parameters = &self.description.parameters;
         history::write(&self.run.history(), parameters, &self.position.history)?;
@@ -341,7 +404,11 @@ impl<'a> Trainer<'a> {
     /// Replaces the best weights, unless those on disk are better still: they can be, when a crash
     /// came after they were written and before the checkpoint, and the epoch was then repeated by
     /// another kind of processor.
-    fn write_best(&self, record: &EpochRecord) -> Result<(), TrainingError> {
+    fn write_best(
+        &self,
+        record: &EpochRecord,
+        parameters: &Parameters<f32>,
+    ) -> Result<(), TrainingError> {
         let path = self.run.model();
         if path.exists() {
             let kept = model_file::read_description(&path)?;
@@ -363,7 +430,7 @@ impl<'a> Trainer<'a> {
             &path,
             &description,
             architecture,
-            &self.engine.parameters()?,
+            parameters,
         )?)
     }
 
@@ -374,6 +441,7 @@ impl<'a> Trainer<'a> {
         let state = Checkpoint {
             parameters: self.engine.parameters()?,
             mean_squares: self.engine.mean_squares()?,
+            average: self.engine.average()?,
             position: self.position.clone(),
         };
         state.write(&path, &self.description, self.engine.architecture())?;

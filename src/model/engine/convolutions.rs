@@ -6,9 +6,10 @@ use dawn21_kernels::stage::{
     ConvStack, Prepared, StackActivations, StageGradients, StageShape, StageWeights,
 };
 
+use super::Purpose;
 use super::dense_head::DenseHead;
+use super::learned::Learned;
 use super::segments::all_finite;
-use super::{Learned, Purpose};
 use crate::model::activations::Mode;
 use crate::model::execution::Execution;
 use crate::model::parameters::Tensor;
@@ -43,13 +44,9 @@ impl Convolutions {
             false => ConvStack::new,
         };
         let stack = plan(&stages, execution.level, execution.convolution.algorithm())?;
-        let zeros = |len| Learned {
-            values: vec![0.0; len],
-            mean_square: Vec::new(),
-        };
         let learned = stages
             .iter()
-            .map(|stage| [stage.conv().weight_len(), stage.conv().bias_len()].map(zeros))
+            .map(|stage| [stage.conv().weight_len(), stage.conv().bias_len()].map(Learned::zeros))
             .collect();
         Ok(Self {
             execution,
@@ -106,6 +103,30 @@ impl Convolutions {
             all.extend(head.mean_squares()?);
         }
         Ok(all)
+    }
+
+    /// Every tensor, those of the dense layer too.
+    pub(super) fn for_each_learned(&mut self, mut visit: impl FnMut(&mut Learned)) {
+        let stages = self.learned.as_flattened_mut().iter_mut();
+        let head = self.head.iter_mut().flat_map(DenseHead::learned_mut);
+        stages.chain(head).for_each(&mut visit);
+    }
+
+    /// To be called when the weights have changed.
+    pub(super) fn forget_prepared(&mut self) {
+        self.prepared = None;
+    }
+
+    pub(super) fn has_mean_squares(&self) -> bool {
+        self.learned
+            .iter()
+            .all(|[weight, _]| !weight.mean_square.is_empty())
+    }
+
+    pub(super) fn has_average(&self) -> bool {
+        self.learned
+            .iter()
+            .any(|[weight, _]| !weight.average.is_empty())
     }
 
     pub(super) fn is_finite(&self) -> bool {

@@ -8,8 +8,9 @@ use dawn21_kernels::simd::Level;
 use dawn21_kernels::stage::FeatureMap;
 use dawn21_kernels::{DenseShape, ShapeError};
 
+use super::Purpose;
+use super::learned::Learned;
 use super::segments::all_finite;
-use super::{Learned, Purpose};
 use crate::model::parameters::Tensor;
 
 /// Dropout of the features, then a dense layer.
@@ -33,16 +34,12 @@ impl DenseHead {
         dropout: Option<(f64, u64)>,
     ) -> Option<Self> {
         let shape = DenseShape::new(map.internal_len(), shape.outputs()).ok()?;
-        let zeros = |len| Learned {
-            values: vec![0.0; len],
-            mean_square: Vec::new(),
-        };
         Some(Self {
             shape,
             map,
             dropout,
-            weight: zeros(shape.weight_len()),
-            bias: zeros(shape.outputs()),
+            weight: Learned::zeros(shape.weight_len()),
+            bias: Learned::zeros(shape.outputs()),
         })
     }
 
@@ -89,6 +86,10 @@ impl DenseHead {
         self.map
             .restore_inputs(outputs, &self.weight.mean_square, &mut weight)?;
         Ok([weight, self.bias.mean_square.clone()])
+    }
+
+    pub(super) fn learned_mut(&mut self) -> [&mut Learned; 2] {
+        [&mut self.weight, &mut self.bias]
     }
 
     pub(super) fn is_finite(&self) -> bool {

@@ -10,32 +10,20 @@
 
 mod convolutions;
 mod dense_head;
+mod learned;
 mod plain;
 mod segments;
+mod weights;
 
 use dawn21_kernels::ShapeError;
 use dawn21_kernels::loss::mean_squared_error;
-use dawn21_kernels::rmsprop::{self, RmsProp};
+use dawn21_kernels::rmsprop::RmsProp;
 
 use super::activations::Mode;
 use super::architecture::Architecture;
 use super::execution::{Execution, ExecutionError};
-use super::parameters::{Parameters, Tensor};
+use super::parameters::Parameters;
 use segments::Segment;
-
-/// A tensor that is fitted, and the running mean square of its gradients (empty when the engine only
-/// predicts).
-#[derive(Debug, Clone, Default)]
-struct Learned {
-    values: Vec<f32>,
-    mean_square: Vec<f32>,
-}
-
-impl Learned {
-    fn step(&mut self, optimizer: &RmsProp, gradient: &[f32]) -> Result<(), ShapeError> {
-        rmsprop::step(optimizer, &mut self.values, gradient, &mut self.mean_square)
-    }
-}
 
 /// What a backward pass does with the gradients of the weights.
 #[derive(Debug)]
@@ -137,61 +125,6 @@ impl Engine {
         convolutions.flat_map(|segment| segment.plans()).collect()
     }
 
-    /// Takes weights and running averages, and the mean squares of the gradients if it is to train.
-    ///
-    /// # Errors
-    /// [`ShapeError`] when they are another network's.
-    pub fn load(
-        &mut self,
-        parameters: &Parameters<f32>,
-        mean_squares: Option<&[Vec<f32>]>,
-    ) -> Result<(), ShapeError> {
-        check_same_shapes(&self.architecture, parameters, mean_squares)?;
-        let (mut trainable, mut buffers) = (0, 0);
-        for segment in &mut self.segments {
-            let [tensors, averages] = segment.tensor_counts();
-            let tensors = trainable..trainable + tensors;
-            let averages = buffers..buffers + averages;
-            (trainable, buffers) = (tensors.end, averages.end);
-            segment.load(
-                &parameters.trainable[tensors.clone()],
-                &parameters.buffers[averages],
-                mean_squares.map(|all| &all[tensors]),
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Weights and running averages, as in files.
-    ///
-    /// # Errors
-    /// [`ShapeError`] never, unless the program is at fault.
-    pub fn parameters(&self) -> Result<Parameters<f32>, ShapeError> {
-        let mut parameters = Parameters::zeros(&self.architecture);
-        let (mut trainable, mut buffers) = (0, 0);
-        for segment in &self.segments {
-            let [tensors, averages] = segment.tensor_counts();
-            segment.store(
-                &mut parameters.trainable[trainable..trainable + tensors],
-                &mut parameters.buffers[buffers..buffers + averages],
-            )?;
-            (trainable, buffers) = (trainable + tensors, buffers + averages);
-        }
-        Ok(parameters)
-    }
-
-    /// Mean squares of the gradients in the order of the trainable tensors, as in files.
-    ///
-    /// # Errors
-    /// [`ShapeError`] when none were loaded.
-    pub fn mean_squares(&self) -> Result<Vec<Vec<f32>>, ShapeError> {
-        let mut all = Vec::new();
-        for segment in &self.segments {
-            all.extend(segment.mean_squares()?);
-        }
-        Ok(all)
-    }
-
     /// The input (N,1,H,W), to be filled before a pass; resize it to set the number of images.
     pub fn input_mut(&mut self) -> &mut Vec<f32> {
         match self.segments.first_mut() {
@@ -263,15 +196,6 @@ impl Engine {
         })
     }
 
-    /// Name of the first tensor that holds an infinity or NaN.
-    #[must_use]
-    pub fn first_non_finite(&self) -> Option<String> {
-        let sound = self.segments.iter().all(Segment::is_finite);
-        // Names are known to the parameters; they are only made when something is wrong.
-        let parameters = (!sound).then(|| self.parameters().ok()).flatten()?;
-        parameters.first_non_finite().map(str::to_string)
-    }
-
     fn forward_and_loss(&mut self, targets: &[f32], mode: Mode) -> Result<f64, ShapeError> {
         self.count_images()?;
         for index in 0..self.segments.len() {
@@ -337,27 +261,4 @@ impl Engine {
         };
         (segment, input, output)
     }
-}
-
-/// Fails when tensors are not those of `architecture`.
-fn check_same_shapes(
-    architecture: &Architecture,
-    parameters: &Parameters<f32>,
-    mean_squares: Option<&[Vec<f32>]>,
-) -> Result<(), ShapeError> {
-    let lengths = |tensors: &[Tensor<f32>]| -> Vec<usize> {
-        tensors.iter().map(|t| t.values.len()).collect()
-    };
-    let [trainable, buffers] = architecture.tensor_lengths();
-    let moments = mean_squares.map(|all| all.iter().map(Vec::len).collect::<Vec<_>>());
-    if lengths(&parameters.trainable) == trainable
-        && lengths(&parameters.buffers) == buffers
-        && moments.is_none_or(|found| found == trainable)
-    {
-        return Ok(());
-    }
-    Err(ShapeError::Dimension {
-        operation: "network",
-        detail: "the tensors are those of another network".to_string(),
-    })
 }

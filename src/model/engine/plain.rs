@@ -4,6 +4,7 @@ use dawn21_kernels::ShapeError;
 use dawn21_kernels::rmsprop;
 
 use super::Purpose;
+use super::learned::move_average;
 use crate::model::activations::{Activations, Mode};
 use crate::model::architecture::Architecture;
 use crate::model::network::Network;
@@ -15,6 +16,7 @@ pub(super) struct Plain {
     network: Network,
     parameters: Parameters<f32>,
     mean_squares: Vec<Vec<f32>>,
+    average: Option<Parameters<f32>>,
     /// Made at the first backward pass.
     gradients: Option<Parameters<f32>>,
     activations: Activations<f32>,
@@ -26,6 +28,7 @@ impl Plain {
         Self {
             parameters: Parameters::zeros(network.architecture()),
             mean_squares: Vec::new(),
+            average: None,
             gradients: None,
             activations: network.activations(),
             network,
@@ -57,6 +60,36 @@ impl Plain {
 
     pub(super) fn mean_squares(&self) -> &[Vec<f32>] {
         &self.mean_squares
+    }
+
+    pub(super) fn has_mean_squares(&self) -> bool {
+        self.mean_squares.len() == self.parameters.trainable.len()
+    }
+
+    pub(super) fn has_average(&self) -> bool {
+        self.average.is_some()
+    }
+
+    pub(super) fn copy_to_average(&mut self) {
+        self.average = Some(self.parameters.clone());
+    }
+
+    pub(super) fn clear_average(&mut self) {
+        self.average = None;
+    }
+
+    pub(super) fn update_average(&mut self, decay: f32) {
+        if let Some(average) = &mut self.average {
+            for (average, tensor) in average.tensors_mut().zip(self.parameters.tensors()) {
+                move_average(&mut average.values, &tensor.values, decay);
+            }
+        }
+    }
+
+    pub(super) fn swap_average(&mut self) {
+        if let Some(average) = &mut self.average {
+            std::mem::swap(average, &mut self.parameters);
+        }
     }
 
     pub(super) fn is_finite(&self) -> bool {

@@ -3,10 +3,11 @@
 use dawn21_kernels::ShapeError;
 use dawn21_kernels::stage::StageShape;
 
+use super::Purpose;
 use super::convolutions::Convolutions;
 use super::dense_head::DenseHead;
+use super::learned::Learned;
 use super::plain::Plain;
-use super::{Learned, Purpose};
 use crate::model::activations::Mode;
 use crate::model::architecture::Architecture;
 use crate::model::execution::{Convolution, Execution};
@@ -148,6 +149,58 @@ impl Segment {
         match self {
             Self::Convolutions(segment) => segment.mean_squares(),
             Self::Plain(segment) => Ok(segment.mean_squares().to_vec()),
+        }
+    }
+
+    pub(super) fn has_mean_squares(&self) -> bool {
+        match self {
+            Self::Convolutions(segment) => segment.has_mean_squares(),
+            Self::Plain(segment) => segment.has_mean_squares(),
+        }
+    }
+
+    pub(super) fn has_average(&self) -> bool {
+        match self {
+            Self::Convolutions(segment) => segment.has_average(),
+            Self::Plain(segment) => segment.has_average(),
+        }
+    }
+
+    /// Makes the average what the weights are.
+    pub(super) fn copy_to_average(&mut self) {
+        match self {
+            Self::Convolutions(segment) => {
+                segment.for_each_learned(|learned| learned.average.clone_from(&learned.values));
+            }
+            Self::Plain(segment) => segment.copy_to_average(),
+        }
+    }
+
+    pub(super) fn clear_average(&mut self) {
+        match self {
+            Self::Convolutions(segment) => {
+                segment.for_each_learned(|learned| learned.average = Vec::new());
+            }
+            Self::Plain(segment) => segment.clear_average(),
+        }
+    }
+
+    pub(super) fn update_average(&mut self, decay: f32) {
+        match self {
+            Self::Convolutions(segment) => {
+                segment.for_each_learned(|learned| learned.average(decay));
+            }
+            Self::Plain(segment) => segment.update_average(decay),
+        }
+    }
+
+    pub(super) fn swap_average(&mut self) {
+        match self {
+            Self::Convolutions(segment) => {
+                segment.for_each_learned(Learned::swap_average);
+                segment.forget_prepared();
+            }
+            Self::Plain(segment) => segment.swap_average(),
         }
     }
 
