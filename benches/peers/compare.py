@@ -26,13 +26,24 @@ import light_cones
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
 DAWN21 = "dawn21"
-# What a peer runs: script and options. Ways that were slower are in docs/performance.md.
+# What a peer runs: script and options, with the chunk of inference at which it was fastest. Ways that were
+# slower are in docs/performance.md.
+LAST = ["--layout", "channels_last"]
 PEERS = {
-    "PyTorch, NCHW": ["pytorch.py", "--layout", "nchw"],
-    "PyTorch, channels_last": ["pytorch.py", "--layout", "channels_last"],
-    "PyTorch, channels_last, torch.compile": ["pytorch.py", "--layout", "channels_last", "--compile"],
-    "Keras (TensorFlow)": ["keras_tensorflow.py"],
+    "PyTorch, NCHW": ["pytorch.py", "--layout", "nchw", "--chunk", 25],
+    "PyTorch, channels_last": ["pytorch.py", *LAST, "--chunk", 25],
+    "PyTorch, channels_last, compiled": ["pytorch.py", *LAST, "--compile", "--chunk", 25],
+    "Keras": ["keras_tensorflow.py", "--chunk", 50],
 }
+# Memory is kept between steps and in huge pages: without, the peers spend up to half of a step on page faults.
+GLIBC_TUNABLES = ":".join(
+    (
+        "glibc.malloc.hugetlb=1",
+        f"glibc.malloc.mmap_threshold={1 << 34}",
+        f"glibc.malloc.trim_threshold={1 << 34}",
+        f"glibc.malloc.top_pad={1 << 28}",
+    )
+)
 # Settings of OpenBLAS that slow numpy down.
 UNWANTED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 
@@ -46,7 +57,7 @@ def parse():
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--modes", default="training,inference")
-    parser.add_argument("--steps", type=int, default=5, help="timed steps of dawn21 in a measurement")
+    parser.add_argument("--steps", type=int, default=15, help="timed steps of dawn21 in a measurement")
     parser.add_argument("--peer-steps", type=int, default=2, help="timed steps of a peer")
     parser.add_argument("--out", type=Path, default=Path("peers.json"), help="file of all measurements")
     return parser.parse_args()
@@ -56,6 +67,7 @@ def environment(threads):
     """The environment of all contestants."""
     result = {name: value for name, value in os.environ.items() if name not in UNWANTED}
     result["OMP_NUM_THREADS"] = str(threads)
+    result["GLIBC_TUNABLES"] = GLIBC_TUNABLES
     return result
 
 
@@ -79,7 +91,8 @@ def measure(name, mode, options, data):
             [options.dawn21, "bench", *common, *sets, "--steps", options.steps, "--json"], options.threads
         )
     script, *rest = PEERS[name]
-    peer = ["--image", options.image, "--steps", options.peer_steps]
+    # The second step is still slower than the third.
+    peer = ["--image", options.image, "--steps", options.peer_steps, "--warmup", 2]
     return run([sys.executable, HERE / script, *rest, *common, *peer], options.threads)
 
 
@@ -102,8 +115,8 @@ def table(mode, rounds):
         rates = [r[name]["images_per_second"] for r in rounds]
         ratio = statistics.median(r[DAWN21]["images_per_second"] / r[name]["images_per_second"] for r in rounds)
         memory = statistics.median(r[name]["peak_memory_bytes"] for r in rounds) / 2**30
-        label = rounds[0][name].get("peer", "")
-        label = f"{name} ({label})" if label and "compile" not in name else name
+        version = rounds[0][name].get("peer")
+        label = f"{name} ({version})" if version else name
         lines.append(
             f"| {label} | {statistics.median(rates):.1f} | {min(rates):.1f} to {max(rates):.1f} "
             f"| {ratio:.1f} | {memory:.2f} |"

@@ -5,7 +5,7 @@ A step is what it is for dawn21: reading images from memory-mapped cubes, clippi
 and in training loss, backward pass and RMSprop.
 
     python benches/peers/keras_tensorflow.py --data DATA [--mode training|inference] [--jit]
-        [--batch N] [--image ROWS,COLUMNS] [--steps N] [--threads N]
+        [--chunk N] [--batch N] [--image ROWS,COLUMNS] [--steps N] [--threads N]
 """
 
 import os
@@ -86,7 +86,9 @@ def main():
 
     def inference():
         light_cones.read(cells, targets)
-        return predict(tf.convert_to_tensor(cells)).numpy()
+        chunk = options.chunk or options.batch
+        parts = (cells[i : i + chunk] for i in range(0, options.batch, chunk))
+        return np.concatenate([predict(tf.convert_to_tensor(part)).numpy() for part in parts])
 
     measure(
         options,

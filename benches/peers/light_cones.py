@@ -102,6 +102,7 @@ def arguments(description):
     parser.add_argument("--batch", type=int, default=200)
     parser.add_argument("--steps", type=int, default=5, help="steps that are timed")
     parser.add_argument("--warmup", type=int, default=1, help="steps before them")
+    parser.add_argument("--chunk", type=int, help="images that inference computes at once; absent: the batch")
     parser.add_argument("--threads", type=int, default=2)
     return parser
 
@@ -126,6 +127,7 @@ def measure(options, step, **about):
         "images_per_second": options.batch / statistics.median(times),
         "seconds_per_step": times,
         "batch": options.batch,
+        "chunk": options.chunk,
         "image": image_shape(options),
         "threads": options.threads,
         "peak_memory_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,

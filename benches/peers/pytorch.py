@@ -5,7 +5,7 @@ A step is what it is for dawn21: reading images from memory-mapped cubes, clippi
 and in training loss, backward pass and RMSprop.
 
     python benches/peers/pytorch.py --data DATA [--mode training|inference] [--layout nchw|channels_last]
-        [--compile] [--batch N] [--image ROWS,COLUMNS] [--steps N] [--threads N]
+        [--compile] [--chunk N] [--batch N] [--image ROWS,COLUMNS] [--steps N] [--threads N]
 """
 
 import numpy as np
@@ -81,7 +81,7 @@ def main():
     @torch.inference_mode()
     def inference():
         read()
-        return forward(x)
+        return torch.cat([forward(part) for part in x.split(options.chunk or options.batch)])
 
     model.train(options.mode == "training")
     measure(
