@@ -168,7 +168,9 @@ fn measure(
     let light_cones: Vec<usize> = (0..dataset.light_cones().len()).collect();
     let images = all_images(&light_cones, &slicing);
     let batch = config.training.batch_size;
-    trainer::check_batches(&architecture, batch, images.len())?;
+    if arguments.mode == Work::Training {
+        trainer::check_batches(&architecture, batch, images.len())?;
+    }
     let parameters = Parameters::initialize(&architecture, config.seed);
     let mean_squares: Vec<Vec<f32>> = parameters
         .trainable
