@@ -1,6 +1,6 @@
 //! The network in the form that trains fastest, in f32.
 //!
-//! The layers are cut into segments ([`segments`]): convolutions with their ReLU and pooling become fused
+//! The layers are cut into segments (`segments.rs`): convolutions with their ReLU and pooling become fused
 //! stages, together with the dense layer that reads their features, whose gradient and update are one
 //! pass over its weights; everything else runs layer by layer as a [`Network`](super::network::Network).
 //! Both give the same results but for rounding, and the engine the same bits for any number of threads.
