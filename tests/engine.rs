@@ -455,7 +455,9 @@ fn averages_follow_the_weights_and_stay_out_of_the_steps() {
             *engine.input_mut() = case.input.clone();
             let swapped = engine.predict().expect("fits").to_vec();
             engine.swap_average();
-            let mut other = Engine::new(case.architecture.clone(), execution).expect("plan");
+            // Planned alike: whether the input's gradient is wanted may decide about the algorithm.
+            let other = Engine::with_input_gradient(case.architecture.clone(), execution);
+            let mut other = other.expect("plan");
             other.load(&average, None).expect("own parameters");
             *other.input_mut() = case.input.clone();
             assert_eq!(swapped, other.predict().expect("fits"), "{name}");
