@@ -377,7 +377,7 @@ impl FusedConvStage {
 fn foreign_weights() -> ShapeError {
     ShapeError::Dimension {
         operation: "fused stage",
-        detail: "the weights were prepared by a stack of another shape, level or algorithm"
+        detail: "the weights were prepared by a stack of another shape, level or algorithm; prepare them with the stack that uses them"
             .to_owned(),
     }
 }
