@@ -17,9 +17,6 @@ use crate::product::Library;
 use crate::rounds::{Contestant, Outcome, compete, fastest};
 use crate::table_1::{OPTIMIZER, dense1, stages, uniform};
 
-/// Algorithms of dawn21.
-const ALGORITHMS: [Algorithm; 2] = [Algorithm::Im2col, Algorithm::Fft];
-
 /// Who competes, with how many threads.
 pub struct Setting<'a> {
     pub pool: &'a ThreadPool,
@@ -79,7 +76,7 @@ impl Setting<'_> {
         let gradient = uniform(images * shape.output().internal_len(), 1.0, 4);
         let mut ours: Vec<Stage> = [None]
             .into_iter()
-            .chain(ALGORITHMS.map(Some))
+            .chain(Algorithm::ALL.map(Some))
             .map(|algorithm| Stage::new(shape, self.level, algorithm, &peer, &gradient))
             .collect();
         let planned = ours[0].algorithm();

@@ -1,6 +1,6 @@
 //! Every kernel by name at the shapes of Table 1: time, rate, and share of what the processor can do.
 //!
-//! `cargo bench -p dawn21-kernels [-- FILTER]`, with Criterion's options. Environment: `DAWN21_SIMD` (level),
+//! `cargo bench -p dawn21-kernels --bench kernels [-- FILTER]`, with Criterion's options. Environment: `DAWN21_SIMD` (level),
 //! `DAWN21_BENCH_BATCH` (images, 40), `DAWN21_BENCH_THREADS` (comma-separated, "1,2").
 //!
 //! Operations are those of the *direct* computation, two per product: a rate above the processor's peak

@@ -11,9 +11,6 @@ use crate::numbers::uniform;
 use crate::session::{Session, Work};
 use crate::table_1::{Convolution, convolutions};
 
-/// Ways to compute a stage.
-const ALGORITHMS: [Algorithm; 2] = [Algorithm::Im2col, Algorithm::Fft];
-
 /// One or more stages, their weights, and a mini-batch.
 pub(crate) struct Stack {
     pub(crate) stack: ConvStack,
@@ -136,7 +133,7 @@ fn work(layers: &[Convolution], images: usize, gradients: &[usize]) -> Work {
 pub(crate) fn run(session: &mut Session<'_>) {
     let (level, images) = (session.level, session.images);
     let both = convolutions();
-    for algorithm in ALGORITHMS {
+    for algorithm in Algorithm::ALL {
         for layer in both {
             let name = format!("{} {algorithm}", layer.name);
             let stack = move || Stack::new(&[layer], level, images, Some(algorithm));
