@@ -42,7 +42,7 @@ pub enum HistoryFileError {
     },
 }
 
-/// Reads what [`write`] wrote; no epochs when there is no file yet.
+/// Reads what [`write()`] wrote; no epochs when there is no file yet.
 ///
 /// # Errors
 /// [`HistoryFileError`] when the file cannot be read or a field is no number.
