@@ -21,7 +21,13 @@ fn the_audit_passes_and_prints_a_table_or_json() {
     let report: serde_json::Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(report["passed"], true);
     let sections = report["sections"].as_array().expect("sections");
-    assert_eq!(sections.len(), 5);
+    assert_eq!(sections.len(), 6);
+    for level in dawn21_kernels::simd::Level::available() {
+        for part in ["network (fft, ", "3 conv2d (im2col, ", "8 dense (fused, "] {
+            let name = format!("{part}{level})");
+            assert!(json.contains(&name), "{name} was not checked");
+        }
+    }
     for check in sections
         .iter()
         .flat_map(|s| s["checks"].as_array().expect("checks"))

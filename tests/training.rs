@@ -133,17 +133,48 @@ fn results_are_the_same_bits_for_any_thread_count() {
 /// A checkpoint after every step, so that runs are resumed inside epochs, too.
 const EVERY_STEP: [&str; 2] = ["--set", "training.checkpoint_minutes=1e-9"];
 
+/// Everything that the trainer may keep besides the weights.
+const ALL_OPTIONS: [&str; 18] = [
+    "--set",
+    "training.normalization_recalibration.enabled=true",
+    "--set",
+    "training.normalization_recalibration.images=20",
+    "--set",
+    "training.weight_averaging.enabled=true",
+    "--set",
+    "training.reduce_on_plateau.enabled=false",
+    "--set",
+    "training.cosine_decay.enabled=true",
+    "--set",
+    "training.augmentation.flip=true",
+    "--set",
+    "training.augmentation.shift=true",
+    "--set",
+    "training.augmentation.any_plane=true",
+    "--set",
+    "training.cosine_decay.warmup_epochs=2",
+];
+
 #[test]
 fn killed_runs_resume_to_the_same_bits() {
+    check_killed_runs(&[]);
+}
+
+#[test]
+fn killed_runs_with_all_options_resume_to_the_same_bits() {
+    check_killed_runs(&ALL_OPTIONS);
+}
+
+fn check_killed_runs(more: &[&str]) {
     let (directory, data) = small_data();
-    let long = ["--set", "training.epochs=30"];
+    let long = [&["--set", "training.epochs=30"], more].concat();
     let whole = directory.path().join("whole");
     train(&data, &whole, &long);
     let expected = (result_of(&whole), losses(&whole));
 
     for (index, every_step) in [false, true].into_iter().enumerate() {
         let run = directory.path().join(format!("killed-{index}"));
-        let mut more = long.to_vec();
+        let mut more = long.clone();
         if every_step {
             more.extend(EVERY_STEP);
         }

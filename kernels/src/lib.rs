@@ -29,6 +29,7 @@ pub mod gemm;
 pub mod im2col;
 pub mod loss;
 pub mod max_pool2d;
+mod product;
 pub mod reduce;
 pub mod reference;
 pub mod relu;

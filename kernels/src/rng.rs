@@ -32,6 +32,8 @@ pub enum Stream {
     AstrophysicalParameters = 8,
     /// Sub-cell sources of the simulator; index: light-cone, snapshot, cell.
     UnresolvedSources = 9,
+    /// Symmetries of training images; index: epoch, light-cone, image.
+    Augmentation = 10,
 }
 
 /// The generator of item `index` of `stream`.

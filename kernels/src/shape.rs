@@ -302,6 +302,12 @@ impl MaxPool2dShape {
         self.width / self.window_width
     }
 
+    /// Rows and columns of a window.
+    #[must_use]
+    pub fn window(&self) -> [usize; 2] {
+        [self.window_height, self.window_width]
+    }
+
     /// Cells of a window, at most 256.
     #[must_use]
     pub fn window_len(&self) -> usize {

@@ -6,9 +6,9 @@ use common::{
     assert_same_for_any_thread_count, assert_within_rounding, bits, magnitudes, nans, random, widen,
 };
 use dawn21_kernels::batch_norm::{self, Affine, BatchNormGradients, BatchStatistics};
-use dawn21_kernels::dense::fused::{self, DenseParameters};
+use dawn21_kernels::dense::fused::{self, DenseParameters, InputGradient, WeightGradients};
 use dawn21_kernels::dense::{self, DenseGradients};
-use dawn21_kernels::rmsprop::RmsProp;
+use dawn21_kernels::rmsprop::{self, RmsProp};
 use dawn21_kernels::simd::Level;
 use dawn21_kernels::{BatchNormShape, DenseShape, Float, reference};
 
@@ -110,7 +110,10 @@ fn compare_fused(inputs: usize, outputs: usize, batch: usize) {
             bias: &mut b,
             bias_mean_square: &mut bv,
         };
-        let wanted = Some(&mut actual_dx[..]);
+        let wanted = Some(InputGradient {
+            values: &mut actual_dx,
+            scale: 1.0,
+        });
         fused::backward_and_update(level, &shape, &optimizer, &x, &dy, parameters, wanted)
             .expect("shapes fit");
         assert_within_rounding("dx", &actual_dx, &dx, &dx_sum, outputs);
@@ -134,6 +137,31 @@ fn compare_fused(inputs: usize, outputs: usize, batch: usize) {
         for (o, exact) in db.iter().enumerate() {
             assert!(
                 (f64::from(bv[o].sqrt()) - exact.abs()).abs() < 1e-5,
+                "db[{o}]"
+            );
+        }
+        // The gradients alone, whose update is the same.
+        let mut scaled_dx = nans::<f32>(x.len());
+        let (mut gradient, mut bias_gradient) = (nans::<f32>(w.len()), nans::<f32>(outputs));
+        let gradients = WeightGradients {
+            weight: &mut gradient,
+            bias: &mut bias_gradient,
+        };
+        let wanted = Some(InputGradient {
+            values: &mut scaled_dx,
+            scale: 1.25,
+        });
+        fused::backward(level, &shape, &x, &input_major, &dy, gradients, wanted)
+            .expect("shapes fit");
+        let expected: Vec<f32> = actual_dx.iter().map(|v| 1.25 * v).collect();
+        assert_eq!(bits(&scaled_dx), bits(&expected), "scaled dx");
+        let (mut w1, mut v1) = (input_major.clone(), vec![7.0; w.len()]);
+        rmsprop::step(&optimizer, &mut w1, &gradient, &mut v1).expect("lengths");
+        assert_eq!(bits(&v1), bits(&v), "mean squares of the gradient");
+        assert_eq!(bits(&w1), bits(&w), "steps of the gradient");
+        for (o, exact) in db.iter().enumerate() {
+            assert!(
+                (f64::from(bias_gradient[o]) - exact).abs() < 1e-5,
                 "db[{o}]"
             );
         }
@@ -189,7 +217,10 @@ fn fused_dense_is_the_same_for_any_thread_count() {
                 bias: &mut b,
                 bias_mean_square: &mut bv,
             };
-            let wanted = Some(&mut dx[..]);
+            let wanted = Some(InputGradient {
+                values: &mut dx,
+                scale: 0.8,
+            });
             fused::backward_and_update(level, &shape, &optimizer, &x, &dy, parameters, wanted)
                 .expect("shapes fit");
             [bits(&y), bits(&w), bits(&v), bits(&b), bits(&bv), bits(&dx)]

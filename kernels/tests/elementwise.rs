@@ -96,54 +96,78 @@ const KEY: MaskKey = MaskKey {
     step: 11,
 };
 
-fn mask(key: MaskKey, rate: f64, len: usize) -> Vec<f32> {
-    let mut values = vec![1.0; len];
-    apply_mask(key, rate, &mut values).expect("rate");
+/// The mask of `images` images of `features` features.
+fn mask(key: MaskKey, rate: f64, images: usize, features: usize) -> Vec<f32> {
+    let mut values = vec![1.0; images * features];
+    apply_mask(key, rate, features, &mut values).expect("rate");
     values
 }
 
 #[test]
 fn dropout_keeps_the_expected_fraction_and_the_mean() {
     for rate in [0.2, 0.5, 0.9] {
-        let mask = mask(KEY, rate, 1_000_000);
-        let kept = mask.iter().filter(|&&v| v > 0.0).count() as f64 / 1e6;
-        // Five standard deviations of a binomial.
-        let tolerance = 5.0 * (rate * (1.0 - rate) / 1e6).sqrt();
-        assert!(
-            (kept - (1.0 - rate)).abs() < tolerance,
-            "{kept} kept at rate {rate}"
-        );
-        let scale = (1.0 / (1.0 - rate)) as f32;
-        assert!(
-            mask.iter()
-                .all(|&v| v.to_bits() == 0 || v.to_bits() == scale.to_bits())
-        );
+        for (images, features) in [(1, 1_000_000), (1000, 1000)] {
+            let mask = mask(KEY, rate, images, features);
+            let kept = mask.iter().filter(|&&v| v > 0.0).count() as f64 / 1e6;
+            // Five standard deviations of a binomial.
+            let tolerance = 5.0 * (rate * (1.0 - rate) / 1e6).sqrt();
+            assert!(
+                (kept - (1.0 - rate)).abs() < tolerance,
+                "{kept} kept at rate {rate}"
+            );
+            let scale = (1.0 / (1.0 - rate)) as f32;
+            assert!(
+                mask.iter()
+                    .all(|&v| v.to_bits() == 0 || v.to_bits() == scale.to_bits())
+            );
+        }
     }
 }
 
 #[test]
-fn dropout_mask_depends_on_key_and_index_only() {
-    let whole = mask(KEY, 0.3, 20_000);
-    assert_eq!(
-        bits(&mask(KEY, 0.3, 9_001)),
-        bits(&whole[..9_001]),
-        "prefix"
-    );
-    assert_ne!(
-        bits(&whole[..4096]),
-        bits(&whole[4096..8192]),
-        "blocks differ"
-    );
+fn dropout_of_neighbours_images_and_steps_is_independent() {
+    // Correlations of the mask with itself, shifted: neighbours, rows and planes of a map, images, steps.
+    let (images, features, rate) = (50, 20_000, 0.3);
+    let at = |step| mask(MaskKey { step, ..KEY }, rate, images, features);
+    let (first, next) = (at(11), at(12));
+    let dropped = |v: f32| if v > 0.0 { rate } else { rate - 1.0 };
+    let correlation = |pairs: &mut dyn Iterator<Item = (f32, f32)>| {
+        let (mut sum, mut count) = (0.0, 0.0);
+        for (a, b) in pairs {
+            sum += dropped(a) * dropped(b);
+            count += 1.0;
+        }
+        // In units of its standard deviation when the two are independent.
+        sum / (rate * (1.0 - rate)) / f64::sqrt(count)
+    };
+    for shift in [1, 2, 8, 45, 64, 547, 1024, 4096, 16_384, features] {
+        let pairs = first.iter().zip(&first[shift..]);
+        let size = correlation(&mut pairs.map(|(a, b)| (*a, *b)));
+        assert!(
+            size.abs() < 5.0,
+            "shift {shift}: {size} standard deviations"
+        );
+    }
+    let size = correlation(&mut first.iter().zip(&next).map(|(a, b)| (*a, *b)));
+    assert!(size.abs() < 5.0, "next step: {size} standard deviations");
+}
+
+#[test]
+fn dropout_mask_depends_on_key_image_and_feature_only() {
+    let whole = mask(KEY, 0.3, 5, 4000);
+    assert_eq!(bits(&mask(KEY, 0.3, 2, 4000)), bits(&whole[..8000]));
+    assert_eq!(bits(&mask(KEY, 0.3, 1, 901)), bits(&whole[..901]));
+    assert_ne!(bits(&whole[..4000]), bits(&whole[4000..8000]), "images");
     for other in [
         MaskKey { seed: 8, ..KEY },
         MaskKey { layer: 4, ..KEY },
         MaskKey { step: 12, ..KEY },
     ] {
-        assert_ne!(bits(&mask(other, 0.3, 20_000)), bits(&whole));
+        assert_ne!(bits(&mask(other, 0.3, 5, 4000)), bits(&whole));
     }
-    assert_same_for_any_thread_count(|| bits(&mask(KEY, 0.3, 50_000)));
+    assert_same_for_any_thread_count(|| bits(&mask(KEY, 0.3, 11, 5000)));
     let mut wide = vec![1.0_f64; 20_000];
-    apply_mask(KEY, 0.3, &mut wide).expect("rate");
+    apply_mask(KEY, 0.3, 4000, &mut wide).expect("rate");
     assert!(
         wide.iter()
             .zip(&whole)
@@ -153,15 +177,17 @@ fn dropout_mask_depends_on_key_and_index_only() {
 }
 
 #[test]
-fn dropout_rate_is_checked_and_zero_keeps_everything() {
+fn dropout_arguments_are_checked_and_rate_zero_keeps_everything() {
     let mut values = random::<f32>(100, 5);
     let before = values.clone();
-    apply_mask(KEY, 0.0, &mut values).expect("rate 0");
+    apply_mask(KEY, 0.0, 50, &mut values).expect("rate 0");
     assert_eq!(bits(&values), bits(&before));
     for rate in [1.0, -0.1, f64::NAN] {
-        let error = apply_mask(KEY, rate, &mut values).expect_err("rate");
+        let error = apply_mask(KEY, rate, 50, &mut values).expect_err("rate");
         assert!(error.to_string().contains("[0, 1)"), "{error}");
     }
+    assert!(apply_mask(KEY, 0.2, 30, &mut values).is_err());
+    assert!(apply_mask(KEY, 0.2, 0, &mut values).is_err());
 }
 
 #[test]

@@ -150,6 +150,10 @@ fn probed(gradient: &[f64], probes: usize, seed: u64) -> Vec<usize> {
     entries.extend((0..spread).map(|i| ((i as f64 + start) * stride) as usize));
     entries.sort_unstable();
     entries.dedup();
+    // Where both halves chose the same, the first entries that neither chose take part.
+    let missing = (0..len).filter(|i| entries.binary_search(i).is_err());
+    let missing: Vec<usize> = missing.take(probes - entries.len()).collect();
+    entries.extend(missing);
     entries
 }
 

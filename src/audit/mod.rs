@@ -4,6 +4,8 @@
 
 pub mod adjoint;
 pub mod derivative;
+pub mod engine;
+mod fused_kernels;
 pub mod gradients;
 pub mod layers;
 pub mod optimizer;

@@ -12,24 +12,25 @@ use dawn21_kernels::{
     BatchNormShape, Conv2dShape, DenseShape, Float, MaxPool2dShape, ShapeError, max_pool2d, relu,
 };
 
+use super::fused_kernels::{check_convolution, check_dense};
 use super::gradients::random;
 use super::report::{Check, Comparison, summarize};
 use crate::model::architecture::Architecture;
 use crate::model::layer::Layer;
 
 /// How errors of [`check_precision`] are measured.
-pub const PRECISION_MEASURE: &str =
-    "|f32 - f64| / (gamma(n) sum of magnitudes); ReLU and pooling do not round and must be equal";
+pub const PRECISION_MEASURE: &str = "|f32 - f64| / (gamma(n) sum of magnitudes), for transforms / (u log2(n) product of norms); \
+     ReLU and pooling do not round and must be equal";
 
 /// Images of a mini-batch.
-const BATCH: usize = 2;
+pub(super) const BATCH: usize = 2;
 
 /// Inputs of a layer.
-struct Values<T> {
-    x: Vec<T>,
-    dy: Vec<T>,
-    weight: Vec<T>,
-    bias: Vec<T>,
+pub(super) struct Values<T> {
+    pub(super) x: Vec<T>,
+    pub(super) dy: Vec<T>,
+    pub(super) weight: Vec<T>,
+    pub(super) bias: Vec<T>,
 }
 
 impl Values<f32> {
@@ -55,11 +56,11 @@ impl Values<f32> {
 }
 
 /// Outputs of a layer: forward, then the gradients of input, weight and bias.
-struct Results<T> {
-    tensors: [Vec<T>; 4],
+pub(super) struct Results<T> {
+    pub(super) tensors: [Vec<T>; 4],
 }
 
-const TENSORS: [&str; 4] = [
+pub(super) const TENSORS: [&str; 4] = [
     "output",
     "input gradient",
     "weight gradient",
@@ -80,7 +81,7 @@ pub fn check_precision(architecture: &Architecture, seed: u64) -> Result<Vec<Che
     {
         match layer {
             Layer::Conv2d(shape) => {
-                let name = format!("{index} conv2d (im2col)");
+                let name = format!("{index} conv2d (plain)");
                 let values = Values::new(
                     shape.input_len(),
                     shape.output_len(),
@@ -99,9 +100,10 @@ pub fn check_precision(architecture: &Architecture, seed: u64) -> Result<Vec<Che
                     convolve(shape, &values.map(|v| f64::from(v.abs())))?,
                 ];
                 compare(&name, &convolve(shape, &values)?, &all, terms, &mut checks);
+                check_convolution(index, shape, &values, &all, terms, &mut checks)?;
             }
             Layer::Dense(shape) => {
-                let name = format!("{index} dense");
+                let name = format!("{index} dense (plain)");
                 let values = Values::new(
                     shape.inputs(),
                     shape.outputs(),
@@ -115,6 +117,7 @@ pub fn check_precision(architecture: &Architecture, seed: u64) -> Result<Vec<Che
                     connect(shape, &values.map(|v| f64::from(v.abs())))?,
                 ];
                 compare(&name, &connect(shape, &values)?, &all, terms, &mut checks);
+                check_dense(index, shape, &values, &all, terms, &mut checks)?;
             }
             Layer::BatchNorm { shape, epsilon, .. } => {
                 checks.extend(check_batch_norm(
@@ -177,7 +180,7 @@ fn connect<T: Float>(shape: &DenseShape, values: &Values<T>) -> Result<Results<T
 }
 
 /// `gamma(n)` for f32.
-fn gamma(terms: usize) -> f64 {
+pub(super) fn gamma(terms: usize) -> f64 {
     let nu = terms as f64 * f64::from(f32::EPSILON) / 2.0;
     nu / (1.0 - nu)
 }
@@ -201,7 +204,13 @@ fn compare(
     }
 }
 
-fn ratio_check(name: &str, tensor: &str, actual: &[f32], exact: &[f64], bounds: &[f64]) -> Check {
+pub(super) fn ratio_check(
+    name: &str,
+    tensor: &str,
+    actual: &[f32],
+    exact: &[f64],
+    bounds: &[f64],
+) -> Check {
     let comparisons: Vec<Comparison> = actual
         .iter()
         .zip(exact)

@@ -119,15 +119,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let scaling = TargetScaling::new(&description.parameters);
     let reader = ImageReader::new(&dataset, &slicing, description.input, scaling.clone())?;
     let mut progress = Items::new("images", images.len(), arguments.quiet);
-    let predictions = predict(
-        &model.network,
-        &model.parameters,
-        &reader,
-        &images,
-        BATCH_SIZE,
-        &mut model.network.activations(),
-        |done| progress.update(done),
-    )?;
+    let predictions = predict(&mut model.engine()?, &reader, &images, BATCH_SIZE, |done| {
+        progress.update(done)
+    })?;
     let physical = in_physical_units(&predictions, &images, &dataset, &scaling);
     let parameters = &description.parameters;
     let first = of_first_images(&physical);

@@ -7,8 +7,9 @@ use dawn21_kernels::rmsprop::RmsProp;
 use serde::Serialize;
 
 use super::output::{line, note};
-use super::{CommandError, Threads, table};
+use super::{CommandError, Threads, parse_image, table};
 use crate::audit::adjoint::{ADJOINT_MEASURE, check_adjoints};
+use crate::audit::engine::{ENGINE_MEASURE, check_engine};
 use crate::audit::gradients::{
     GRADIENT_MEASURE, Subject, check_directions, check_gradients, random,
 };
@@ -62,17 +63,6 @@ pub(super) struct Arguments {
     /// Print the result only
     #[arg(long)]
     quiet: bool,
-}
-
-fn parse_image(text: &str) -> Result<[usize; 2], String> {
-    let (rows, columns) = text
-        .split_once(',')
-        .ok_or("expected two numbers, ROWS,COLUMNS")?;
-    let number = |text: &str| match text.trim().parse::<usize>() {
-        Ok(n) if (1..1 << 20).contains(&n) => Ok(n),
-        _ => Err(format!("`{text}`: expected a number of cells")),
-    };
-    Ok([number(rows)?, number(columns)?])
 }
 
 /// The paper's images.
@@ -165,6 +155,12 @@ fn audit(arguments: &Arguments, config: &Config) -> Result<Vec<Section>, Command
         "gradients of the whole network, f64, batch normalisation in training mode, fixed dropout mask",
         GRADIENT_MEASURE,
         check_gradients(&subject, "network", probes, NETWORK_BOUND, seed).map_err(AuditError::from)?,
+    ));
+    say("the engine that trains, at every vector level");
+    sections.push(section(
+        "the engine that trains, f32, against the network in f64",
+        ENGINE_MEASURE,
+        check_engine(&subject).map_err(AuditError::from)?,
     ));
     if !arguments.quick {
         say("derivatives along directions of all parameters, full size");

@@ -8,6 +8,10 @@ use super::{CommandError, Threads, table};
 use crate::data::dataset::Dataset;
 use crate::data::inspection::inspect;
 use crate::data::slices::{SliceConfig, Slicing};
+use crate::model::engine::Engine;
+use crate::model::execution::Execution;
+use crate::training::config::{Config, ConfigSources};
+use crate::training::trainer;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -16,6 +20,15 @@ pub(super) struct Arguments {
     /// Read every cell and report those that are not finite
     #[arg(long)]
     deep: bool,
+    /// Print how each convolution of a network would be computed on these images, and why so
+    #[arg(long)]
+    plan: bool,
+    /// With --plan: network of a preset; absent: the one that DATA suggests, else gillet2019
+    #[arg(long, value_name = "NAME", requires = "plan")]
+    preset: Option<String>,
+    /// With --plan: network of a TOML file
+    #[arg(long, value_name = "FILE", requires = "plan")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     threads: Threads,
     /// No progress
@@ -32,6 +45,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             .update(done);
     })?;
     print_summary(&inspection.dataset)?;
+    if arguments.plan {
+        print_plans(arguments, &inspection.dataset)?;
+    }
     let faults = inspection.faults;
     if faults.is_empty() {
         let depth = if arguments.deep {
@@ -49,6 +65,31 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         directory: arguments.data.clone(),
         faults: faults.len(),
     })
+}
+
+/// The algorithm of each convolution, with the estimates that led to it.
+fn print_plans(arguments: &Arguments, dataset: &Dataset) -> Result<(), CommandError> {
+    let suggested = dataset.manifest().suggested_preset.as_deref();
+    let config = Config::load(&ConfigSources {
+        preset: match (&arguments.preset, &arguments.config) {
+            (Some(name), _) => Some(name),
+            (None, Some(_)) => None,
+            (None, None) => suggested,
+        },
+        file: arguments.config.as_deref(),
+        ..ConfigSources::default()
+    })?;
+    let slicing = Slicing::new(dataset.manifest(), &config.slices)?;
+    let (architecture, _) = trainer::build(dataset, &slicing, &config)?;
+    let engine = Engine::new(architecture, Execution::new(config.execution)?)?;
+    let plans = engine.plans();
+    if plans.is_empty() {
+        return line("every layer is computed by itself, with the plain kernels");
+    }
+    for plan in plans {
+        line(plan)?;
+    }
+    Ok(())
 }
 
 fn print_summary(dataset: &Dataset) -> Result<(), CommandError> {

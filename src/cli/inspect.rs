@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             images.len()
         )));
     };
-    let predictions = predictor.predict(&located, &mut predictor.model.network.activations())?;
+    let predictions = predictor.predict(&located, &mut predictor.model.engine()?)?;
     let prediction = &predictions[arguments.image];
 
     let mut rows = vec![["parameter", "value", "uncertainty", "bias", "unit"].map(String::from)];

@@ -3,6 +3,7 @@
 // These macros panic when nobody reads the stream any more; `output` does not.
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod bench;
 mod calibrate;
 mod evaluate;
 mod export;
@@ -41,6 +42,7 @@ use crate::model::exchange::ImportError;
 use crate::model::exchange::architecture_file::ArchitectureFileError;
 use crate::model::exchange::keras::KerasWriteError;
 use crate::model::exchange::onnx::OnnxError;
+use crate::model::execution::ExecutionError;
 use crate::model::model_file::ModelError;
 use crate::run_directory::RunDirectoryError;
 use crate::tensor_file::TensorFileError;
@@ -72,6 +74,8 @@ enum Command {
     Export(export::Arguments),
     /// Say what a data directory holds and whether it is sound
     Info(info::Arguments),
+    /// Measure how fast a network trains or predicts here
+    Bench(bench::Arguments),
     /// Audit every gradient against finite differences, and every f32 kernel against f64
     Gradcheck(gradcheck::Arguments),
     /// Draw the figures of a run into RUN/figures, or with `light-cone CUBE` one of a light-cone
@@ -101,6 +105,8 @@ enum CommandError {
     Calibration(#[from] CalibrationError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Execution(#[from] ExecutionError),
     #[error(transparent)]
     Tensors(#[from] TensorFileError),
     #[error(transparent)]
@@ -158,6 +164,7 @@ pub fn main() -> ExitCode {
         }
         Command::Export(arguments) => export::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Info(arguments) => info::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Gradcheck(arguments) => gradcheck::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match result {
@@ -171,6 +178,18 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Rows and columns of an image, from `ROWS,COLUMNS`.
+fn parse_image(text: &str) -> Result<[usize; 2], String> {
+    let (rows, columns) = text
+        .split_once(',')
+        .ok_or("expected two numbers, ROWS,COLUMNS")?;
+    let number = |text: &str| match text.trim().parse::<usize>() {
+        Ok(n) if (1..1 << 20).contains(&n) => Ok(n),
+        _ => Err(format!("`{text}`: expected a number of cells")),
+    };
+    Ok([number(rows)?, number(columns)?])
 }
 
 /// Number of threads, for every command that computes.

@@ -41,11 +41,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let mut output = std::io::stdout().lock();
     writeln!(output, "file,y_plane,first_x,{}", predictor.csv_header())?;
     let mut progress = Items::new("files", arguments.files.len(), arguments.quiet);
-    let mut activations = predictor.model.network.activations();
+    let mut engine = predictor.model.engine()?;
     for (done, file) in arguments.files.iter().enumerate() {
         let located = locate(file, arguments.shape, &predictor.model.description)?;
         let name = csv_field(&file.display().to_string());
-        let predictions = predictor.predict(&located, &mut activations)?;
+        let predictions = predictor.predict(&located, &mut engine)?;
         for (slice, prediction) in located.slices.iter().zip(&predictions) {
             let place = slice.map_or(",".to_string(), |s| {
                 format!("{},{}", s.box_plane, s.first_row)

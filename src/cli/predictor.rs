@@ -9,9 +9,9 @@ use crate::data::scaling::TargetScaling;
 use crate::evaluation::calibration::Calibration;
 use crate::evaluation::domain::{Departure, ImageFeatures};
 use crate::evaluation::image_statistics::{structure, temperatures};
-use crate::evaluation::prediction::forward;
+use crate::evaluation::prediction::PredictionError;
 use crate::evaluation::recovery::Recovery;
-use crate::model::activations::Activations;
+use crate::model::engine::Engine;
 use crate::model::model_file::Model;
 use crate::run_directory::CALIBRATION_FILE;
 
@@ -66,12 +66,12 @@ impl Predictor {
     pub(super) fn predict(
         &self,
         located: &Located,
-        activations: &mut Activations<f32>,
+        engine: &mut Engine,
     ) -> Result<Vec<Prediction>, CommandError> {
         let slicing = &located.slicing;
         let images = slicing.images();
         let description = &self.model.description;
-        let input = activations.input_mut();
+        let input = engine.input_mut();
         input.resize(images.len() * slicing.image_len(), 0.0);
         let mut statistics = Vec::with_capacity(images.len());
         for (&slice, pixels) in images
@@ -85,9 +85,10 @@ impl Predictor {
                 structure(pixels, slicing.columns()),
             ));
         }
-        let network = forward(&self.model, activations)?;
+        engine.predict().map_err(PredictionError::from)?;
+        let network = engine.features();
         let scaling = TargetScaling::new(&description.parameters);
-        let outputs = activations.output().chunks(scaling.len());
+        let outputs = engine.output().chunks(scaling.len());
         let rows = outputs.zip(statistics).zip(network);
         Ok(rows
             .map(|((outputs, (temperatures, structure)), network)| {

@@ -86,7 +86,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
         let [training, validation] = trainer.image_counts();
         note(format_args!(
             "{}\n",
-            Summary(trainer.network().architecture())
+            Summary(trainer.engine().architecture())
         ));
         note(format_args!(
             "{} light-cones of {}: {training} training and {validation} validation images; run {}",
@@ -135,7 +135,7 @@ fn start(arguments: &Arguments, dataset: &Dataset) -> Result<Prepared, CommandEr
         &slicing,
         config.training.images_per_light_cone,
     )?;
-    trainer::check_batches(&architecture, config.training.batch_size, images.len())?;
+    trainer::check(dataset, &slicing, &config, &architecture, images.len())?;
     let initial = match &arguments.init_from {
         Some(path) => Some(initial_weights(
             arguments,

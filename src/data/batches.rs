@@ -7,6 +7,7 @@ use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 use super::DataError;
+use super::augmentation::{Augmentation, View};
 use super::cube::Cube;
 use super::dataset::Dataset;
 use super::fault::Fault;
@@ -135,11 +136,46 @@ impl<'a> ImageReader<'a> {
         inputs: &mut Vec<f32>,
         targets: &mut Vec<f32>,
     ) -> Result<(), DataError> {
+        let views: Vec<View> = batch.iter().map(|index| self.plain_view(*index)).collect();
+        self.read_views(batch, &views, inputs, targets)
+    }
+
+    fn plain_view(&self, index: ImageIndex) -> View {
+        View::plain(self.slicing.images()[index.image])
+    }
+
+    /// The views of images under the symmetries of `augmentation` that `seed` and `epoch` select.
+    #[must_use]
+    pub fn augmented_views(
+        &self,
+        batch: &[ImageIndex],
+        augmentation: Augmentation,
+        seed: u64,
+        epoch: u64,
+    ) -> Vec<View> {
+        let planes = self.dataset.manifest().shape[1];
+        let views = batch
+            .iter()
+            .map(|index| augmentation.view(seed, epoch, *index, self.slicing, planes));
+        views.collect()
+    }
+
+    /// As [`ImageReader::read_batch`], each image in its view.
+    ///
+    /// # Errors
+    /// As [`ImageReader::read_batch`].
+    pub fn read_views(
+        &self,
+        batch: &[ImageIndex],
+        views: &[View],
+        inputs: &mut Vec<f32>,
+        targets: &mut Vec<f32>,
+    ) -> Result<(), DataError> {
         inputs.resize(batch.len() * self.slicing.image_len(), 0.0);
         let failures: Vec<DataError> = inputs
             .par_chunks_exact_mut(self.slicing.image_len())
-            .zip(batch)
-            .filter_map(|(pixels, index)| self.read_image(*index, pixels).err())
+            .zip(batch.par_iter().zip(views))
+            .filter_map(|(pixels, (index, view))| self.read_image(*index, *view, pixels).err())
             .collect();
         targets.clear();
         for index in batch {
@@ -149,10 +185,14 @@ impl<'a> ImageReader<'a> {
         failures.into_iter().next().map_or(Ok(()), Err)
     }
 
-    fn read_image(&self, index: ImageIndex, pixels: &mut [f32]) -> Result<(), DataError> {
+    fn read_image(
+        &self,
+        index: ImageIndex,
+        view: View,
+        pixels: &mut [f32],
+    ) -> Result<(), DataError> {
         let cube = self.dataset.open_cube(index.light_cone)?;
-        let slice = self.slicing.images()[index.image];
-        Ok(read_slice(&cube, slice, self.slicing, &self.input, pixels)?)
+        Ok(read_view(&cube, view, self.slicing, &self.input, pixels)?)
     }
 
     /// The cells of one image in mK, neither clipped nor scaled, row by row.
@@ -166,13 +206,11 @@ impl<'a> ImageReader<'a> {
     }
 
     /// Asks the operating system to start reading the images of a later batch.
-    pub fn prefetch(&self, batch: &[ImageIndex]) {
-        for index in batch {
+    pub fn prefetch(&self, batch: &[ImageIndex], views: &[View]) {
+        for (index, view) in batch.iter().zip(views) {
             // Only speed is at stake: a cube that cannot be mapped is reported when it is read.
             if let Ok(cube) = self.dataset.open_cube(index.light_cone) {
-                let slice = self.slicing.images()[index.image];
-                let rows = slice.first_row..slice.first_row + self.slicing.rows();
-                cube.will_need(rows, slice.stored_plane);
+                will_need(&cube, view, self.slicing);
             }
         }
     }
@@ -189,8 +227,19 @@ pub fn read_slice(
     input: &InputScaling,
     pixels: &mut [f32],
 ) -> Result<(), Fault> {
+    read_view(cube, View::plain(slice), slicing, input, pixels)
+}
+
+/// As [`read_slice`], of any view.
+fn read_view(
+    cube: &Cube,
+    view: View,
+    slicing: &Slicing,
+    input: &InputScaling,
+    pixels: &mut [f32],
+) -> Result<(), Fault> {
     let rows = pixels.chunks_exact_mut(slicing.columns());
-    for (line, pixels) in sound_lines(cube, slice, slicing).zip(rows) {
+    for (line, pixels) in sound_lines(cube, view, slicing).zip(rows) {
         input.apply(line?, pixels);
     }
     Ok(())
@@ -202,22 +251,36 @@ pub fn read_slice(
 /// [`Fault::NonFinite`] names the first cell that is not finite.
 pub fn read_cells(cube: &Cube, slice: SliceIndex, slicing: &Slicing) -> Result<Vec<f32>, Fault> {
     let mut cells = Vec::with_capacity(slicing.image_len());
-    for line in sound_lines(cube, slice, slicing) {
+    for line in sound_lines(cube, View::plain(slice), slicing) {
         cells.extend_from_slice(line?);
     }
     Ok(cells)
 }
 
+/// Asks the operating system for the pages of a view.
+fn will_need(cube: &Cube, view: &View, slicing: &Slicing) {
+    let rows = view.first_row..view.first_row + slicing.rows();
+    match view.transposed {
+        false => cube.will_need(rows, view.plane),
+        true => {
+            // Lines of sight at constant x are one piece of the file.
+            for y in rows {
+                cube.will_need(view.plane..view.plane + 1, y);
+            }
+        }
+    }
+}
+
 /// The lines of sight of one image, each checked to be finite.
 fn sound_lines<'a>(
     cube: &'a Cube,
-    slice: SliceIndex,
+    view: View,
     slicing: &Slicing,
 ) -> impl Iterator<Item = Result<&'a [f32], Fault>> {
-    let y = slice.stored_plane;
-    let rows = slice.first_row..slice.first_row + slicing.rows();
-    cube.will_need(rows.clone(), y);
-    rows.map(move |x| {
+    will_need(cube, &view, slicing);
+    let rows = slicing.rows();
+    (0..rows).map(move |row| {
+        let [x, y] = view.sky_position(row, rows);
         let line = cube.line_of_sight(x, y);
         match first_non_finite(line) {
             None => Ok(line),

@@ -1,5 +1,6 @@
 //! Light-cones on disk: the data directory, its validation, images cut from memory-mapped cubes.
 
+pub mod augmentation;
 pub mod batches;
 pub mod cube;
 pub mod dataset;
@@ -55,10 +56,18 @@ pub enum DataError {
         /// What this box allows.
         expected: String,
     },
+    /// Images do not have a symmetry that is asked for.
+    #[error("training.augmentation.{field} = true: needs {expected}")]
+    Augmentation {
+        /// Configuration field.
+        field: &'static str,
+        /// What it needs, and what there is.
+        expected: String,
+    },
     /// More images of each light-cone are asked for than it has.
     #[error(
         "training.images_per_light_cone = {asked}: expected at most {available}, the images of each light-cone; \
-         `slices` may cut more"
+          `slices` may cut more"
     )]
     ImagesPerLightCone {
         /// Images asked for.

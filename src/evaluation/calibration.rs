@@ -11,14 +11,15 @@ use serde::{Deserialize, Serialize};
 use super::domain::{Departure, Domain, ImageFeatures};
 use super::image_statistics::{structure, temperatures};
 use super::metrics::Pair;
-use super::prediction::{PredictionError, Predictions, forward, in_physical_units};
+use super::prediction::{PredictionError, Predictions, in_physical_units};
 use super::recovery::{Recovery, RecoveryCurve};
 use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::data::batches::{ImageIndex, ImageReader, all_images, batch_ranges};
 use crate::data::dataset::Dataset;
 use crate::data::scaling::TargetScaling;
 use crate::data::slices::Slicing;
-use crate::model::activations::Activations;
+use crate::model::engine::Engine;
+use crate::model::execution::ExecutionError;
 use crate::model::model_file::{Model, ModelDescription};
 
 /// The uncertainty of one parameter.
@@ -97,6 +98,9 @@ pub enum CalibrationError {
     /// The images could not be read or predicted.
     #[error(transparent)]
     Prediction(#[from] PredictionError),
+    /// The network cannot be run.
+    #[error(transparent)]
+    Execution(#[from] ExecutionError),
     /// There is no training or no validation image.
     #[error("there are no training and validation images to calibrate with")]
     NoImages,
@@ -141,11 +145,11 @@ impl Calibration {
             MOST_TRAINING_IMAGES,
         );
         let count = validation.len() + training.len();
-        let mut activations = model.network.activations();
-        let seen = examine(model, &reader, &validation, &mut activations, |done| {
+        let mut engine = model.engine()?;
+        let seen = examine(&mut engine, &reader, &validation, |done| {
             progress(done, count);
         })?;
-        let known = examine(model, &reader, &training, &mut activations, |done| {
+        let known = examine(&mut engine, &reader, &training, |done| {
             progress(validation.len() + done, count);
         })?;
         let physical = in_physical_units(&seen.predictions, &validation, data.dataset, &scaling);
@@ -274,31 +278,31 @@ struct Examined {
 }
 
 fn examine(
-    model: &Model,
+    engine: &mut Engine,
     reader: &ImageReader<'_>,
     images: &[ImageIndex],
-    activations: &mut Activations<f32>,
     mut progress: impl FnMut(usize),
 ) -> Result<Examined, CalibrationError> {
-    let columns = model.description.image[1];
+    let [rows, columns] = engine.architecture().image();
     let mut predictions = Predictions::default();
     let mut features = Vec::with_capacity(images.len());
     let mut targets = Vec::new();
     for range in batch_ranges(images.len(), BATCH_SIZE) {
         let batch = &images[range.clone()];
         reader
-            .read_batch(batch, activations.input_mut(), &mut targets)
+            .read_batch(batch, engine.input_mut(), &mut targets)
             .map_err(PredictionError::from)?;
-        let statistics: Vec<_> = activations
+        let statistics: Vec<_> = engine
             .input_mut()
-            .par_chunks_exact(model.network.image_len())
+            .par_chunks_exact(rows * columns)
             .zip(batch)
             .map(|(pixels, &index)| {
                 let cells_mk = reader.read_cells(index)?;
                 Ok((temperatures(&cells_mk), structure(pixels, columns)))
             })
             .collect::<Result<_, PredictionError>>()?;
-        let network = forward(model, activations)?;
+        engine.predict().map_err(PredictionError::from)?;
+        let network = engine.features();
         features.extend(statistics.into_iter().zip(network).map(
             |((temperatures, structure), network)| ImageFeatures {
                 temperatures,
@@ -306,7 +310,7 @@ fn examine(
                 network,
             },
         ));
-        predictions.outputs.extend_from_slice(activations.output());
+        predictions.outputs.extend_from_slice(engine.output());
         predictions.targets.extend_from_slice(&targets);
         progress(range.end);
     }

@@ -17,7 +17,7 @@ pub struct ImageFeatures {
     pub temperatures: Temperatures,
     /// See [`super::image_statistics::structure`].
     pub structure: Vec<f64>,
-    /// See [`crate::model::network::Network::features`].
+    /// See [`crate::model::engine::Engine::features`].
     pub network: Vec<f64>,
 }
 

@@ -7,10 +7,7 @@ use crate::data::DataError;
 use crate::data::batches::{ImageIndex, ImageReader, batch_ranges};
 use crate::data::dataset::Dataset;
 use crate::data::scaling::TargetScaling;
-use crate::model::activations::{Activations, Mode};
-use crate::model::model_file::Model;
-use crate::model::network::Network;
-use crate::model::parameters::Parameters;
+use crate::model::engine::Engine;
 
 /// Why a prediction failed.
 #[derive(Debug, thiserror::Error)]
@@ -75,24 +72,17 @@ impl Predictions {
 /// # Errors
 /// [`PredictionError`] when an image cannot be read.
 pub fn predict(
-    network: &Network,
-    parameters: &Parameters<f32>,
+    engine: &mut Engine,
     reader: &ImageReader<'_>,
     images: &[ImageIndex],
     batch_size: usize,
-    activations: &mut Activations<f32>,
     mut progress: impl FnMut(usize),
 ) -> Result<Predictions, PredictionError> {
     let mut predictions = Predictions::default();
     let mut targets = Vec::new();
     for range in batch_ranges(images.len(), batch_size) {
-        reader.read_batch(
-            &images[range.clone()],
-            activations.input_mut(),
-            &mut targets,
-        )?;
-        network.forward(parameters, activations, Mode::Inference)?;
-        predictions.outputs.extend_from_slice(activations.output());
+        reader.read_batch(&images[range.clone()], engine.input_mut(), &mut targets)?;
+        predictions.outputs.extend_from_slice(engine.predict()?);
         predictions.targets.extend_from_slice(&targets);
         progress(range.end);
     }
@@ -130,26 +120,4 @@ pub fn in_physical_units(
             ImagePrediction { index, parameters }
         })
         .collect()
-}
-
-/// Runs the network on its input and returns the features of each image.
-///
-/// # Errors
-/// [`PredictionError`] when the parameters are another network's.
-pub fn forward(
-    model: &Model,
-    activations: &mut Activations<f32>,
-) -> Result<Vec<Vec<f64>>, PredictionError> {
-    model
-        .network
-        .forward(&model.parameters, activations, Mode::Inference)?;
-    let images = activations.input_mut().len() / model.network.image_len();
-    let features = model.network.features(activations);
-    let count = model.network.feature_count();
-    Ok((0..images)
-        .map(|image| {
-            let row = &features[image * count..(image + 1) * count];
-            row.iter().map(|&value| f64::from(value)).collect()
-        })
-        .collect())
 }

@@ -5,7 +5,7 @@ use super::strip::SkyImage;
 use super::{Figure, FigureError, label, panel, response, saliency};
 use crate::data::manifest::{Cosmology, ParameterDescription};
 use crate::data::scaling::{InputScaling, TargetScaling};
-use crate::evaluation::prediction::forward;
+use crate::evaluation::prediction::PredictionError;
 use crate::evaluation::sensitivity;
 use crate::model::model_file::Model;
 
@@ -40,11 +40,10 @@ fn scaled(input: &InputScaling, cells_mk: &[f32]) -> Vec<f32> {
 
 /// The parameters that a model reads out of an image, in physical units.
 pub(super) fn predicted(model: &Model, image: &ExampleImage) -> Result<Vec<f64>, FigureError> {
-    let mut activations = model.network.activations();
-    activations.input_mut().clone_from(&image.scaled);
-    forward(model, &mut activations)?;
-    let outputs = activations.output().iter();
-    let outputs: Vec<f64> = outputs.map(|&value| f64::from(value)).collect();
+    let mut engine = model.engine()?;
+    engine.input_mut().clone_from(&image.scaled);
+    let outputs = engine.predict().map_err(PredictionError::from)?;
+    let outputs: Vec<f64> = outputs.iter().map(|&value| f64::from(value)).collect();
     let scaling = TargetScaling::new(&model.description.parameters);
     Ok(scaling.unscale(&outputs).collect())
 }

@@ -32,6 +32,7 @@ use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::data::DataError;
 use crate::evaluation::prediction::PredictionError;
 use crate::evaluation::results::ResultsError;
+use crate::model::execution::ExecutionError;
 use crate::model::model_file::ModelError;
 use crate::run_directory::RunDirectoryError;
 use crate::training::history::HistoryFileError;
@@ -63,6 +64,9 @@ pub enum FigureError {
     /// The model of the run.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The model cannot be run.
+    #[error(transparent)]
+    Execution(#[from] ExecutionError),
     /// The run has no model yet.
     #[error("{}: missing; no epoch has finished yet, or it was removed", path.display())]
     NoModel {

@@ -13,6 +13,8 @@ pub enum Mode {
         /// Number of the step, for the dropout masks.
         step: u64,
     },
+    /// No dropout, statistics of the mini-batch: to find the running averages that inference needs.
+    Statistics,
     /// No dropout, running averages.
     Inference,
 }

@@ -7,10 +7,12 @@
 //! kernel_mpc = 15.0
 //! ```
 
+use std::ops::Range;
+
 use dawn21_kernels::{BatchNormShape, Conv2dShape, DenseShape, MaxPool2dShape, ShapeError};
 use serde::{Deserialize, Serialize};
 
-use super::layer::Layer;
+use super::layer::{Layer, TensorSpec};
 
 /// One `[[layer]]` table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -198,6 +200,10 @@ pub struct Architecture {
     layers: Vec<Layer>,
     image: [usize; 2],
     outputs: usize,
+    /// Shape of the input: an image of one channel, but for a part of a network.
+    input: DataShape,
+    /// Number of the first layer in the whole network.
+    first_layer: usize,
 }
 
 impl Architecture {
@@ -257,7 +263,46 @@ impl Architecture {
             layers,
             image,
             outputs,
+            input: DataShape::Image([1, rows, columns]),
+            first_layer: 0,
         })
+    }
+
+    /// Some consecutive layers as a network of their own; its tensors keep their names.
+    pub(super) fn part(&self, range: Range<usize>) -> Self {
+        let shapes = self.output_shapes();
+        let input = match range.start {
+            0 => self.input,
+            start => shapes[start - 1],
+        };
+        let image = match input {
+            DataShape::Image([channels, rows, columns]) => [channels * rows, columns],
+            DataShape::Features(features) => [1, features],
+        };
+        Self {
+            specs: self.specs[range.clone()].to_vec(),
+            layers: self.layers[range.clone()].to_vec(),
+            image,
+            outputs: shapes[range.end - 1].len(),
+            input,
+            first_layer: self.first_layer + range.start,
+        }
+    }
+
+    /// Number of the first layer in the whole network.
+    pub(super) fn first_layer(&self) -> usize {
+        self.first_layer
+    }
+
+    /// Lengths of all trainable tensors and of all running averages.
+    pub(super) fn tensor_lengths(&self) -> [Vec<usize>; 2] {
+        let lengths = |tensors: fn(&Layer) -> Vec<TensorSpec>| {
+            let tensors = self.layers.iter().flat_map(tensors);
+            tensors
+                .map(|tensor| tensor.shape.iter().product())
+                .collect()
+        };
+        [lengths(Layer::trainable), lengths(Layer::buffers)]
     }
 
     /// The layers as specified, with kernels in cells and the number of outputs filled in.
@@ -287,8 +332,7 @@ impl Architecture {
     /// Shape of the data after each layer.
     #[must_use]
     pub fn output_shapes(&self) -> Vec<DataShape> {
-        let [rows, columns] = self.image;
-        let mut shape = DataShape::Image([1, rows, columns]);
+        let mut shape = self.input;
         self.layers
             .iter()
             .map(|layer| {

@@ -7,6 +7,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::architecture::{Architecture, ArchitectureError, LayerSpec};
+use super::engine::Engine;
+use super::execution::{Execution, ExecutionConfig, ExecutionError};
 use super::layer::Layer;
 use super::network::Network;
 use super::parameters::Parameters;
@@ -263,6 +265,19 @@ pub struct Model {
     pub parameters: Parameters<f32>,
 }
 
+impl Model {
+    /// The model ready to predict, with the vector instructions of the environment.
+    ///
+    /// # Errors
+    /// [`ExecutionError`] when `DAWN21_SIMD` asks for instructions that there are not.
+    pub fn engine(&self) -> Result<Engine, ExecutionError> {
+        let execution = Execution::new(ExecutionConfig::default())?;
+        let mut engine = Engine::new(self.network.architecture().clone(), execution)?;
+        engine.load(&self.parameters, None)?;
+        Ok(engine)
+    }
+}
+
 /// The tensors of a model as they go into a file: with PyTorch's counter of normalised batches, so
 /// that `load_state_dict` finds every key that it knows.
 pub fn file_tensors<'a>(
@@ -353,11 +368,11 @@ fn check_description(path: &Path, description: &ModelDescription) -> Result<(), 
 pub fn read(path: &Path) -> Result<Model, ModelError> {
     let file = TensorFile::read(path)?;
     let description = file.metadata()?;
-    from_file(path, &file, description, None)
+    from_file(path, &file, description, &[])
 }
 
-/// Puts a model together from an open file. Tensors whose name starts with `ignored_prefix` are not its
-/// own.
+/// Puts a model together from an open file. Tensors whose name starts with one of `ignored_prefixes` are not
+/// its own.
 ///
 /// # Errors
 /// As [`read`].
@@ -365,7 +380,7 @@ pub fn from_file(
     path: &Path,
     file: &TensorFile,
     description: ModelDescription,
-    ignored_prefix: Option<&str>,
+    ignored_prefixes: &[&str],
 ) -> Result<Model, ModelError> {
     check_description(path, &description)?;
     let architecture = Architecture::resolve(
@@ -378,7 +393,7 @@ pub fn from_file(
         path: path.display().to_string(),
         source,
     })?;
-    let parameters = read_parameters(path, file, &architecture, ignored_prefix)?;
+    let parameters = read_parameters(path, file, &architecture, ignored_prefixes)?;
     Ok(Model {
         description,
         network: Network::new(architecture),
@@ -387,7 +402,7 @@ pub fn from_file(
 }
 
 /// Reads the parameters of an architecture. Other tensors are refused, but for those whose name starts
-/// with `ignored_prefix`.
+/// with one of `ignored_prefixes`.
 ///
 /// Everything is checked before memory is taken: a hostile architecture could ask for any amount of it,
 /// but what the file holds is in memory already.
@@ -398,7 +413,7 @@ pub fn read_parameters(
     path: &Path,
     file: &TensorFile,
     architecture: &Architecture,
-    ignored_prefix: Option<&str>,
+    ignored_prefixes: &[&str],
 ) -> Result<Parameters<f32>, TensorFileError> {
     let mut known = HashSet::new();
     for (index, layer) in architecture.layers().iter().enumerate() {
@@ -411,7 +426,7 @@ pub fn read_parameters(
             known.insert(counter_name(index));
         }
     }
-    let ignored = |name: &str| ignored_prefix.is_some_and(|prefix| name.starts_with(prefix));
+    let ignored = |name: &str| ignored_prefixes.iter().any(|p| name.starts_with(p));
     let unknown = |name: &String| !known.contains(name) && !ignored(name);
     if let Some(name) = file.names()?.into_iter().find(unknown) {
         return Err(TensorFileError::Unknown {

@@ -162,11 +162,15 @@ impl Network {
                 relu::forward_in_place(y);
                 Ok(())
             }
-            Operation::Dropout { rate, layer } => match mode {
+            Operation::Dropout {
+                rate,
+                layer,
+                features,
+            } => match mode {
                 Mode::Training { seed, step } => {
-                    dropout::apply_mask(MaskKey { seed, layer, step }, rate, y)
+                    dropout::apply_mask(MaskKey { seed, layer, step }, rate, features, y)
                 }
-                Mode::Inference => Ok(()),
+                Mode::Statistics | Mode::Inference => Ok(()),
             },
             Operation::Dense { shape, weight } => {
                 let [weight, bias] = pair(&parameters.trainable, weight)?;
@@ -185,7 +189,7 @@ impl Network {
                     beta,
                     epsilon,
                 };
-                if let Mode::Training { .. } = mode {
+                if mode != Mode::Inference {
                     let statistics = BatchStatistics::of(&shape, x)?;
                     let (mean, variance) = (&statistics.mean, &statistics.variance);
                     batch_norm::forward(&shape, x, mean, variance, affine, y)?;
@@ -262,9 +266,13 @@ impl Network {
         let dy = &mut activations.gradient;
         match stage.operation {
             Operation::Relu => return relu::backward_in_place(y, dy),
-            Operation::Dropout { rate, layer } => {
+            Operation::Dropout {
+                rate,
+                layer,
+                features,
+            } => {
                 if let Mode::Training { seed, step } = mode {
-                    dropout::apply_mask(MaskKey { seed, layer, step }, rate, dy)?;
+                    dropout::apply_mask(MaskKey { seed, layer, step }, rate, features, dy)?;
                 }
                 return Ok(());
             }
@@ -329,7 +337,7 @@ impl Network {
                     beta: dbeta,
                 };
                 match (mode, &activations.statistics[index]) {
-                    (Mode::Training { .. }, Some(statistics)) => {
+                    (Mode::Training { .. } | Mode::Statistics, Some(statistics)) => {
                         batch_norm::backward_training(
                             &shape, x, statistics, affine, dy, gradients,
                         )?;
@@ -358,6 +366,30 @@ impl Network {
         parameters: &mut Parameters<T>,
         activations: &Activations<T>,
     ) -> Result<(), ShapeError> {
+        self.move_running_statistics(parameters, activations, None)
+    }
+
+    /// Makes the running averages the plain mean over this and `before` earlier mini-batches.
+    ///
+    /// # Errors
+    /// [`ShapeError`] when `parameters` are not this network's.
+    pub fn average_running_statistics<T: Float>(
+        &self,
+        parameters: &mut Parameters<T>,
+        activations: &Activations<T>,
+        before: usize,
+    ) -> Result<(), ShapeError> {
+        let momentum = before as f64 / (before + 1) as f64;
+        self.move_running_statistics(parameters, activations, Some(momentum))
+    }
+
+    /// With the momentum of each layer when none is given.
+    fn move_running_statistics<T: Float>(
+        &self,
+        parameters: &mut Parameters<T>,
+        activations: &Activations<T>,
+        common_momentum: Option<f64>,
+    ) -> Result<(), ShapeError> {
         if activations.mode == Mode::Inference {
             return Ok(());
         }
@@ -376,6 +408,7 @@ impl Network {
             };
             let count = activations.batch * (shape.image_len() / shape.channels());
             let [mean, variance] = pair_mut(&mut parameters.buffers, running_mean)?;
+            let momentum = common_momentum.unwrap_or(momentum);
             statistics.update_running(count, momentum, mean, variance)?;
         }
         Ok(())

@@ -55,7 +55,7 @@ impl<T: Float> Parameters<T> {
                 .flat_map(|(index, layer)| {
                     tensors(layer)
                         .into_iter()
-                        .map(move |spec| Tensor::zeros(index, spec))
+                        .map(move |spec| Tensor::zeros(architecture.first_layer() + index, spec))
                 })
                 .collect()
         };

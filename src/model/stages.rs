@@ -25,7 +25,10 @@ pub(super) enum Operation {
     Relu,
     Dropout {
         rate: f64,
+        /// Number in the whole network.
         layer: u64,
+        /// Values of an image.
+        features: usize,
     },
     Dense {
         shape: DenseShape,
@@ -63,7 +66,11 @@ pub(super) fn compile(architecture: &Architecture, fuse: bool) -> (Vec<Stage>, V
             [Layer::Conv2d(conv), Layer::Relu, Layer::MaxPool2d(pool), ..] if fuse => {
                 (Some(Operation::ConvReluPool { conv, pool, weight }), 3)
             }
-            [ref layer, ..] => (single(layer, index, weight, buffer), 1),
+            [ref layer, ..] => {
+                let number = architecture.first_layer() + index;
+                let features = shapes[index].len();
+                (single(layer, number, features, weight, buffer), 1)
+            }
             [] => (None, 1),
         };
         if let Some(operation) = operation {
@@ -87,8 +94,15 @@ pub(super) fn compile(architecture: &Architecture, fuse: bool) -> (Vec<Stage>, V
     (stages, buffer_lens)
 }
 
-/// The operation of one layer alone; flattening is none.
-fn single(layer: &Layer, index: usize, weight: usize, buffer: usize) -> Option<Operation> {
+/// The operation of one layer alone, number `number` of the network, whose output has `features` values;
+/// flattening is none.
+fn single(
+    layer: &Layer,
+    number: usize,
+    features: usize,
+    weight: usize,
+    buffer: usize,
+) -> Option<Operation> {
     Some(match *layer {
         Layer::Conv2d(shape) => Operation::Conv2d { shape, weight },
         Layer::Relu => Operation::Relu,
@@ -96,7 +110,8 @@ fn single(layer: &Layer, index: usize, weight: usize, buffer: usize) -> Option<O
         Layer::Flatten => return None,
         Layer::Dropout { rate } => Operation::Dropout {
             rate,
-            layer: index as u64,
+            layer: number as u64,
+            features,
         },
         Layer::Dense(shape) => Operation::Dense { shape, weight },
         Layer::BatchNorm {

@@ -15,6 +15,10 @@ use crate::tensor_file::{self, TensorData, TensorFile, TensorFileError};
 
 /// Prefix of the optimiser's tensors: the mean squared gradients.
 const OPTIMIZER_PREFIX: &str = "rmsprop.mean_square.";
+/// Prefix of the averaged weights.
+const AVERAGE_PREFIX: &str = "average.";
+/// What a checkpoint holds besides a model.
+const OTHER_PREFIXES: [&str; 2] = [OPTIMIZER_PREFIX, AVERAGE_PREFIX];
 
 /// The epoch with the lowest validation loss.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -89,6 +93,8 @@ pub struct Checkpoint {
     pub parameters: Parameters<f32>,
     /// Mean squared gradients, in the order of the trainable tensors.
     pub mean_squares: Vec<Vec<f32>>,
+    /// Moving average of weights and running averages, if the training keeps one.
+    pub average: Option<Parameters<f32>>,
     /// Where it stands.
     pub position: Position,
 }
@@ -128,8 +134,14 @@ impl Checkpoint {
                 let name = format!("{OPTIMIZER_PREFIX}{}", tensor.name);
                 (name, &tensor.shape[..], TensorData::F32(mean_square))
             });
+        let average = self.average.iter().flat_map(|average| {
+            average.tensors().map(|tensor| {
+                let name = format!("{AVERAGE_PREFIX}{}", tensor.name);
+                (name, &tensor.shape[..], TensorData::F32(&tensor.values))
+            })
+        });
         let model = file_tensors(architecture, &self.parameters, position.step);
-        tensor_file::write(path, json, model.chain(optimizer))
+        tensor_file::write(path, json, model.chain(optimizer).chain(average))
     }
 
     /// Reads what [`Checkpoint::write`] wrote.
@@ -139,7 +151,7 @@ impl Checkpoint {
     pub fn read(path: &Path, architecture: &Architecture) -> Result<Self, TensorFileError> {
         let file = TensorFile::read(path)?;
         let metadata: Metadata = file.metadata()?;
-        let parameters = read_parameters(path, &file, architecture, Some(OPTIMIZER_PREFIX))?;
+        let parameters = read_parameters(path, &file, architecture, &OTHER_PREFIXES)?;
         let mut mean_squares = Vec::with_capacity(parameters.trainable.len());
         for tensor in &parameters.trainable {
             let name = format!("{OPTIMIZER_PREFIX}{}", tensor.name);
@@ -147,9 +159,19 @@ impl Checkpoint {
             file.copy_f32(&name, &tensor.shape, &mut values)?;
             mean_squares.push(values);
         }
+        let mut average = None;
+        if file.names()?.iter().any(|n| n.starts_with(AVERAGE_PREFIX)) {
+            let mut tensors = Parameters::zeros(architecture);
+            for tensor in tensors.tensors_mut() {
+                let name = format!("{AVERAGE_PREFIX}{}", tensor.name);
+                file.copy_f32(&name, &tensor.shape, &mut tensor.values)?;
+            }
+            average = Some(tensors);
+        }
         Ok(Self {
             parameters,
             mean_squares,
+            average,
             position: metadata.position,
         })
     }
@@ -162,9 +184,7 @@ impl Checkpoint {
 pub fn read_model(path: &Path) -> Result<Model, ModelError> {
     let file = TensorFile::read(path)?;
     match file.metadata::<Metadata>() {
-        Ok(checkpoint) => {
-            model_file::from_file(path, &file, checkpoint.model, Some(OPTIMIZER_PREFIX))
-        }
-        Err(_) => model_file::from_file(path, &file, file.metadata()?, None),
+        Ok(checkpoint) => model_file::from_file(path, &file, checkpoint.model, &OTHER_PREFIXES),
+        Err(_) => model_file::from_file(path, &file, file.metadata()?, &[]),
     }
 }

@@ -6,11 +6,15 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::atomic_file::FileError;
+use crate::data::augmentation::Augmentation;
 use crate::data::scaling::InputScaling;
 use crate::data::slices::SliceConfig;
 use crate::data::split::SplitConfig;
 use crate::model::architecture::LayerSpec;
-use crate::training::schedule::{EarlyStopping, ReduceOnPlateau};
+use crate::model::execution::ExecutionConfig;
+use crate::training::schedule::{
+    CosineDecay, EarlyStopping, NormalizationRecalibration, ReduceOnPlateau, WeightAveraging,
+};
 
 /// The presets that come with the program.
 const PRESETS: [(&str, &str); 2] = [
@@ -39,6 +43,9 @@ pub struct Config {
     /// Scaling of the input.
     #[serde(default)]
     pub input: InputScaling,
+    /// How the network is computed.
+    #[serde(default)]
+    pub execution: ExecutionConfig,
     /// The fit itself.
     pub training: TrainingConfig,
     /// The network.
@@ -68,6 +75,18 @@ pub struct TrainingConfig {
     pub rmsprop: RmsPropConfig,
     /// Learning-rate schedule.
     pub reduce_on_plateau: ReduceOnPlateau,
+    /// Another learning-rate schedule.
+    #[serde(default)]
+    pub cosine_decay: CosineDecay,
+    /// Average of the weights over the last steps.
+    #[serde(default)]
+    pub weight_averaging: WeightAveraging,
+    /// Running averages of normalisations made anew for validation.
+    #[serde(default)]
+    pub normalization_recalibration: NormalizationRecalibration,
+    /// Random symmetries of the images.
+    #[serde(default)]
+    pub augmentation: Augmentation,
     /// End before the last epoch.
     pub early_stopping: EarlyStopping,
 }
@@ -215,7 +234,9 @@ impl Config {
         let positive = |value: f64| value.is_finite() && value > 0.0;
         let fraction = |value: f64| (0.0..1.0).contains(&value);
         let not_negative = |value: f64| value.is_finite() && value >= 0.0;
-        let rules: [(&'static str, bool, String, &'static str); 13] = [
+        let cosine = &training.cosine_decay;
+        let averaging = &training.weight_averaging;
+        let rules: [(&'static str, bool, String, &'static str); 17] = [
             (
                 "training.epochs",
                 training.epochs > 0,
@@ -284,6 +305,30 @@ impl Config {
                     plateau.min_delta, plateau.min_learning_rate
                 ),
                 "numbers that are not negative",
+            ),
+            (
+                "training.cosine_decay.final_fraction",
+                fraction(cosine.final_fraction),
+                cosine.final_fraction.to_string(),
+                "a number in [0, 1)",
+            ),
+            (
+                "training.cosine_decay.enabled",
+                !(cosine.enabled && plateau.enabled),
+                "true, and training.reduce_on_plateau.enabled too".to_string(),
+                "one schedule of the learning rate",
+            ),
+            (
+                "training.normalization_recalibration.images",
+                training.normalization_recalibration.images > 1,
+                training.normalization_recalibration.images.to_string(),
+                "at least 2",
+            ),
+            (
+                "training.weight_averaging.decay",
+                fraction(averaging.decay),
+                averaging.decay.to_string(),
+                "a number in [0, 1)",
             ),
             (
                 "training.early_stopping.patience",

@@ -6,6 +6,7 @@ use crate::atomic_file::FileError;
 use crate::data::DataError;
 use crate::evaluation::prediction::PredictionError;
 use crate::model::architecture::ArchitectureError;
+use crate::model::execution::ExecutionError;
 use crate::model::model_file::ModelError;
 use crate::tensor_file::TensorFileError;
 
@@ -27,6 +28,9 @@ pub enum TrainingError {
     /// A model file.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The network cannot be run as asked for.
+    #[error(transparent)]
+    Execution(#[from] ExecutionError),
     /// A kernel; a fault of the program.
     #[error(transparent)]
     Shape(#[from] ShapeError),

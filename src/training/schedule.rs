@@ -62,6 +62,93 @@ pub struct EarlyStopping {
     pub min_delta: f64,
 }
 
+/// Learning rate that rises over the first epochs and falls along half a cosine to the last one (Loshchilov
+/// & Hutter 2017), instead of waiting for plateaus.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CosineDecay {
+    /// Whether it replaces `reduce_on_plateau`.
+    pub enabled: bool,
+    /// Epochs over which the rate rises in equal steps.
+    pub warmup_epochs: u64,
+    /// Rate of the last epoch over the largest one.
+    pub final_fraction: f64,
+}
+
+impl Default for CosineDecay {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            warmup_epochs: 1,
+            final_fraction: 0.01,
+        }
+    }
+}
+
+impl CosineDecay {
+    /// Learning rate of epoch `epoch` (from 0) of `epochs`.
+    #[must_use]
+    pub fn learning_rate(&self, largest: f64, epoch: u64, epochs: u64) -> f64 {
+        if epoch < self.warmup_epochs {
+            return largest * (epoch + 1) as f64 / (self.warmup_epochs + 1) as f64;
+        }
+        let last = epochs.saturating_sub(1).max(self.warmup_epochs + 1);
+        let done = (epoch - self.warmup_epochs) as f64 / (last - self.warmup_epochs) as f64;
+        let cosine = 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos());
+        largest * (self.final_fraction + (1.0 - self.final_fraction) * cosine)
+    }
+}
+
+/// Moving average of the weights, with which validation and the best model are made (Polyak & Juditsky
+/// 1992): it lags a few hundred steps behind and does not jump with them.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WeightAveraging {
+    /// Whether it is kept.
+    pub enabled: bool,
+    /// Weight of the old average in every step, once there were enough of them.
+    pub decay: f64,
+}
+
+impl Default for WeightAveraging {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            decay: 0.999,
+        }
+    }
+}
+
+impl WeightAveraging {
+    /// Decay of step `step` (from 0): the first steps are forgotten faster, since they are far off.
+    #[must_use]
+    pub fn decay_of_step(&self, step: u64) -> f64 {
+        let step = step as f64;
+        self.decay.min((1.0 + step) / (10.0 + step))
+    }
+}
+
+/// Running averages of batch normalisations made anew at the end of each epoch, from training images with the
+/// weights of that moment and without dropout (Wu & Johnson 2021; Li et al. 2019): those that training leaves
+/// belong to earlier weights and to features with dropout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NormalizationRecalibration {
+    /// Whether it is done.
+    pub enabled: bool,
+    /// Training images used, the first ones of the epoch's order.
+    pub images: usize,
+}
+
+impl Default for NormalizationRecalibration {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            images: 2000,
+        }
+    }
+}
+
 /// What both schedules remember: the best loss and how long ago it was.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -9,14 +9,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dawn21_kernels::loss::mean_squared_error;
-use dawn21_kernels::rmsprop::{self, RmsProp};
+use dawn21_kernels::rmsprop::RmsProp;
 
 use super::checkpoint::{BestEpoch, Checkpoint, Position};
-use super::config::Config;
+use super::config::{Config, TrainingConfig};
 use super::error::TrainingError;
 use super::history::{self, EpochRecord};
 use super::observer::TrainingObserver;
+use crate::data::augmentation::View;
 use crate::data::batches::{
     ImageIndex, ImageReader, batch_ranges, first_images, shuffled, training_images,
 };
@@ -26,11 +26,12 @@ use crate::data::slices::Slicing;
 use crate::data::split::{Part, Split};
 use crate::evaluation::metrics;
 use crate::evaluation::prediction::predict;
-use crate::model::activations::{Activations, Mode};
+use crate::model::activations::Mode;
 use crate::model::architecture::Architecture;
+use crate::model::engine::Engine;
+use crate::model::execution::Execution;
 use crate::model::layer::Layer;
 use crate::model::model_file::{self, ModelDescription};
-use crate::model::network::Network;
 use crate::model::parameters::Parameters;
 use crate::run_directory::RunDirectory;
 
@@ -50,15 +51,13 @@ pub enum Outcome {
 pub struct Trainer<'a> {
     config: &'a Config,
     run: &'a RunDirectory,
-    network: Network,
+    engine: Engine,
     description: ModelDescription,
     reader: ImageReader<'a>,
     training_images: Vec<ImageIndex>,
     validation_images: Vec<ImageIndex>,
-    activations: Activations<f32>,
-    gradients: Parameters<f32>,
     targets: Vec<f32>,
-    state: Checkpoint,
+    position: Position,
     last_saved: Instant,
 }
 
@@ -81,6 +80,24 @@ pub fn build(
     Ok((architecture, description))
 }
 
+/// Checks everything that [`Trainer::new`] would refuse, before a run directory is made.
+///
+/// # Errors
+/// [`TrainingError`] names the setting that does not fit data, network or processor.
+pub fn check(
+    dataset: &Dataset,
+    slicing: &Slicing,
+    config: &Config,
+    architecture: &Architecture,
+    images: usize,
+) -> Result<(), TrainingError> {
+    check_batches(architecture, config.training.batch_size, images)?;
+    let augmentation = config.training.augmentation;
+    augmentation.check(dataset.manifest(), slicing)?;
+    Engine::new(architecture.clone(), Execution::new(config.execution)?)?;
+    Ok(())
+}
+
 /// Checks that no batch of `images` training images would be a single one in front of a normalisation of
 /// features, which would find no variance in it.
 ///
@@ -96,6 +113,16 @@ pub fn check_batches(
         return Err(TrainingError::SingleImageBatches { batch_size, images });
     }
     Ok(())
+}
+
+/// Learning rate of the first epoch.
+fn first_learning_rate(training: &TrainingConfig) -> f64 {
+    let largest = training.rmsprop.learning_rate;
+    let cosine = &training.cosine_decay;
+    match cosine.enabled {
+        true => cosine.learning_rate(largest, 0, training.epochs),
+        false => largest,
+    }
 }
 
 impl<'a> Trainer<'a> {
@@ -118,25 +145,29 @@ impl<'a> Trainer<'a> {
             slicing,
             config.training.images_per_light_cone,
         )?;
-        check_batches(
+        check(
+            dataset,
+            slicing,
+            config,
             &architecture,
-            config.training.batch_size,
             training_images.len(),
         )?;
         let targets = TargetScaling::new(&description.parameters);
-        let network = Network::new(architecture);
+        let mut engine = Engine::new(architecture, Execution::new(config.execution)?)?;
+        engine.load(&state.parameters, Some(&state.mean_squares))?;
+        if config.training.weight_averaging.enabled {
+            engine.load_average(Some(state.average.as_ref().unwrap_or(&state.parameters)))?;
+        }
         Ok(Self {
             config,
             run,
             reader: ImageReader::new(dataset, slicing, config.input, targets)?,
             training_images,
             validation_images: first_images(&split.light_cones(Part::Validation)),
-            activations: network.activations(),
-            gradients: Parameters::zeros(network.architecture()),
             targets: Vec::new(),
-            network,
+            engine,
             description,
-            state,
+            position: state.position,
             last_saved: Instant::now(),
         })
     }
@@ -158,20 +189,21 @@ impl<'a> Trainer<'a> {
         Checkpoint {
             parameters,
             mean_squares,
-            position: Position::start(config.training.rmsprop.learning_rate),
+            average: None,
+            position: Position::start(first_learning_rate(&config.training)),
         }
     }
 
     /// Where the training stands.
     #[must_use]
     pub fn position(&self) -> &Position {
-        &self.state.position
+        &self.position
     }
 
     /// The network that is trained.
     #[must_use]
-    pub fn network(&self) -> &Network {
-        &self.network
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// Numbers of training and validation images.
@@ -190,8 +222,8 @@ impl<'a> Trainer<'a> {
         observer: &mut dyn TrainingObserver,
         stop: &AtomicBool,
     ) -> Result<Outcome, TrainingError> {
-        while self.state.position.epochs_done < self.config.training.epochs {
-            if self.state.position.stopped_early {
+        while self.position.epochs_done < self.config.training.epochs {
+            if self.position.stopped_early {
                 return Ok(Outcome::StoppedEarly);
             }
             if !self.train_epoch(observer, stop)? {
@@ -209,15 +241,11 @@ impl<'a> Trainer<'a> {
         observer: &mut dyn TrainingObserver,
         stop: &AtomicBool,
     ) -> Result<bool, TrainingError> {
-        let epoch = self.state.position.epochs_done;
-        let images = if self.config.training.shuffle {
-            shuffled(&self.training_images, self.config.seed, epoch)
-        } else {
-            self.training_images.clone()
-        };
+        let epoch = self.position.epochs_done;
+        let images = self.epoch_order();
         let ranges = batch_ranges(images.len(), self.config.training.batch_size);
-        observer.epoch_started(epoch + 1, self.state.position.images_done, images.len());
-        while self.state.position.batches_done < ranges.len() {
+        observer.epoch_started(epoch + 1, self.position.images_done, images.len());
+        while self.position.batches_done < ranges.len() {
             if stop.load(Ordering::Relaxed) {
                 return Ok(false);
             }
@@ -225,11 +253,11 @@ impl<'a> Trainer<'a> {
                 self.save()?;
             }
             let started = Instant::now();
-            let batch = self.state.position.batches_done;
-            let next = ranges.get(batch + 1).cloned().unwrap_or_default();
-            self.reader.prefetch(&images[next]);
+            let batch = self.position.batches_done;
+            let next = &images[ranges.get(batch + 1).cloned().unwrap_or_default()];
+            self.reader.prefetch(next, &self.views(next));
             let range = ranges[batch].clone();
-            let loss = self.forward_and_backward(&images[range.clone()])?;
+            let loss = self.train_step(&images[range.clone()])?;
             if !loss.is_finite() {
                 // Nothing is saved: the weights that gave this loss are no good, those of the last
                 // checkpoint were.
@@ -238,12 +266,11 @@ impl<'a> Trainer<'a> {
                     batch: batch + 1,
                     batches: ranges.len(),
                     loss,
-                    learning_rate: self.state.position.learning_rate,
+                    learning_rate: self.position.learning_rate,
                     kept: self.run.checkpoint().display().to_string(),
                 });
             }
-            self.update_weights()?;
-            let position = &mut self.state.position;
+            let position = &mut self.position;
             position.step += 1;
             position.batches_done += 1;
             position.images_done += range.len();
@@ -259,80 +286,97 @@ impl<'a> Trainer<'a> {
         Duration::from_secs_f64(60.0 * self.config.training.checkpoint_minutes)
     }
 
-    /// Loss and gradients of one mini-batch; no gradients when the loss is not finite.
-    fn forward_and_backward(&mut self, batch: &[ImageIndex]) -> Result<f64, TrainingError> {
-        let input = self.activations.input_mut();
-        self.reader.read_batch(batch, input, &mut self.targets)?;
+    /// One step on a mini-batch; the weights stay as they are when the loss is not finite.
+    fn train_step(&mut self, batch: &[ImageIndex]) -> Result<f64, TrainingError> {
+        let views = self.views(batch);
+        let input = self.engine.input_mut();
+        self.reader
+            .read_views(batch, &views, input, &mut self.targets)?;
+        let settings = self.config.training.rmsprop;
+        let optimizer = RmsProp {
+            learning_rate: self.position.learning_rate,
+            rho: settings.rho,
+            epsilon: settings.epsilon,
+        };
         let mode = Mode::Training {
             seed: self.config.seed,
-            step: self.state.position.step,
+            step: self.position.step,
         };
-        let parameters = &self.state.parameters;
-        self.network
-            .forward(parameters, &mut self.activations, mode)?;
-        let (output, gradient) = self.activations.output_and_gradient_mut();
-        let loss = mean_squared_error(output, &self.targets, gradient)?;
-        if loss.is_finite() {
-            self.network.backward(
-                parameters,
-                &mut self.activations,
-                &mut self.gradients,
-                false,
-            )?;
+        let loss = self.engine.train_step(&self.targets, mode, &optimizer)?;
+        let averaging = self.config.training.weight_averaging;
+        if averaging.enabled && loss.is_finite() {
+            let decay = averaging.decay_of_step(self.position.step);
+            self.engine.update_average(decay);
         }
         Ok(loss)
     }
 
-    fn update_weights(&mut self) -> Result<(), TrainingError> {
-        let settings = self.config.training.rmsprop;
-        let optimizer = RmsProp {
-            learning_rate: self.state.position.learning_rate,
-            rho: settings.rho,
-            epsilon: settings.epsilon,
-        };
-        let parameters = &mut self.state.parameters;
-        let tensors = parameters
-            .trainable
-            .iter_mut()
-            .zip(&self.gradients.trainable)
-            .zip(&mut self.state.mean_squares);
-        for ((tensor, gradient), mean_square) in tensors {
-            rmsprop::step(
-                &optimizer,
-                &mut tensor.values,
-                &gradient.values,
-                mean_square,
-            )?;
+    /// The training images in the order of the current epoch.
+    fn epoch_order(&self) -> Vec<ImageIndex> {
+        match self.config.training.shuffle {
+            true => {
+                let epoch = self.position.epochs_done;
+                shuffled(&self.training_images, self.config.seed, epoch)
+            }
+            false => self.training_images.clone(),
         }
-        self.network
-            .update_running_statistics(parameters, &self.activations)?;
+    }
+
+    /// Running averages of the normalisations for the weights that are validated, if asked for.
+    fn recalibrate(&mut self) -> Result<(), TrainingError> {
+        let settings = self.config.training.normalization_recalibration;
+        if !settings.enabled {
+            return Ok(());
+        }
+        let mut images = self.epoch_order();
+        images.truncate(settings.images);
+        let ranges = batch_ranges(images.len(), self.config.training.batch_size);
+        for (before, range) in ranges.into_iter().enumerate() {
+            let input = self.engine.input_mut();
+            let images = &images[range];
+            self.reader.read_batch(images, input, &mut self.targets)?;
+            self.engine.recalibrate(before)?;
+        }
         Ok(())
+    }
+
+    /// How the images of a batch are read in this epoch.
+    fn views(&self, batch: &[ImageIndex]) -> Vec<View> {
+        let augmentation = self.config.training.augmentation;
+        let epoch = self.position.epochs_done;
+        self.reader
+            .augmented_views(batch, augmentation, self.config.seed, epoch)
     }
 
     /// Validation, schedules and files at the end of an epoch.
     fn finish_epoch(&mut self, observer: &mut dyn TrainingObserver) -> Result<(), TrainingError> {
         self.check_weights()?;
         let started = Instant::now();
+        // Validation and the best model have the averaged weights, if there are any.
+        self.engine.swap_average();
+        let recalibrated = self.recalibrate();
         let predictions = predict(
-            &self.network,
-            &self.state.parameters,
+            &mut self.engine,
             &self.reader,
             &self.validation_images,
             self.config.training.batch_size,
-            &mut self.activations,
             |_| {},
-        )?;
+        );
+        let validated = self.engine.parameters();
+        self.engine.swap_average();
+        recalibrated?;
+        let (predictions, validated) = (predictions?, validated?);
         if !predictions.loss().is_finite() {
             return Err(TrainingError::NonFiniteValidation {
-                epoch: self.state.position.epochs_done + 1,
+                epoch: self.position.epochs_done + 1,
                 loss: predictions.loss(),
-                learning_rate: self.state.position.learning_rate,
+                learning_rate: self.position.learning_rate,
                 kept: self.run.checkpoint().display().to_string(),
             });
         }
-        let outputs = self.network.architecture().outputs();
+        let outputs = self.engine.architecture().outputs();
         let training = &self.config.training;
-        let position = &mut self.state.position;
+        let position = &mut self.position;
         let record = EpochRecord {
             epoch: position.epochs_done + 1,
             train_loss: position.loss_sum / position.images_done as f64,
@@ -348,11 +392,18 @@ impl<'a> Trainer<'a> {
             monitor.select(record.train_loss, record.validation_loss)
         };
         let plateau = &training.reduce_on_plateau;
-        position.learning_rate = plateau.after_epoch(
-            &mut position.plateau,
-            watched(plateau.monitor),
-            position.learning_rate,
-        );
+        position.learning_rate = match training.cosine_decay.enabled {
+            true => {
+                let (largest, epochs) = (training.rmsprop.learning_rate, training.epochs);
+                let next = position.epochs_done + 1;
+                training.cosine_decay.learning_rate(largest, next, epochs)
+            }
+            false => plateau.after_epoch(
+                &mut position.plateau,
+                watched(plateau.monitor),
+                position.learning_rate,
+            ),
+        };
         let stopping = &training.early_stopping;
         position.stopped_early =
             stopping.after_epoch(&mut position.early_stopping, watched(stopping.monitor));
@@ -372,14 +423,10 @@ impl<'a> Trainer<'a> {
         position.seconds = 0.0;
         position.history.push(record.clone());
         if best {
-            self.write_best(&record)?;
+            self.write_best(&record, &validated)?;
         }
         let parameters = &self.description.parameters;
-        history::write(
-            &self.run.history(),
-            parameters,
-            &self.state.position.history,
-        )?;
+        history::write(&self.run.history(), parameters, &self.position.history)?;
         self.save()?;
         observer.epoch_finished(&record, best);
         Ok(())
@@ -388,7 +435,11 @@ impl<'a> Trainer<'a> {
     /// Replaces the best weights, unless those on disk are better still: they can be, when a crash
     /// came after they were written and before the checkpoint, and the epoch was then repeated by
     /// another kind of processor.
-    fn write_best(&self, record: &EpochRecord) -> Result<(), TrainingError> {
+    fn write_best(
+        &self,
+        record: &EpochRecord,
+        parameters: &Parameters<f32>,
+    ) -> Result<(), TrainingError> {
         let path = self.run.model();
         if path.exists() {
             let kept = model_file::read_description(&path)?;
@@ -401,16 +452,16 @@ impl<'a> Trainer<'a> {
         }
         let description = ModelDescription {
             epoch: record.epoch,
-            step: self.state.position.step,
+            step: self.position.step,
             validation_loss: Some(record.validation_loss),
             ..self.description.clone()
         };
-        let architecture = self.network.architecture();
+        let architecture = self.engine.architecture();
         Ok(model_file::write(
             &path,
             &description,
             architecture,
-            &self.state.parameters,
+            parameters,
         )?)
     }
 
@@ -418,18 +469,23 @@ impl<'a> Trainer<'a> {
     fn save(&mut self) -> Result<(), TrainingError> {
         self.check_weights()?;
         let path = self.run.checkpoint();
-        self.state
-            .write(&path, &self.description, self.network.architecture())?;
+        let state = Checkpoint {
+            parameters: self.engine.parameters()?,
+            mean_squares: self.engine.mean_squares()?,
+            average: self.engine.average()?,
+            position: self.position.clone(),
+        };
+        state.write(&path, &self.description, self.engine.architecture())?;
         self.last_saved = Instant::now();
         Ok(())
     }
 
     fn check_weights(&self) -> Result<(), TrainingError> {
-        match self.state.parameters.first_non_finite() {
+        match self.engine.first_non_finite() {
             None => Ok(()),
             Some(tensor) => Err(TrainingError::NonFiniteWeights {
-                epoch: self.state.position.epochs_done + 1,
-                tensor: tensor.to_string(),
+                epoch: self.position.epochs_done + 1,
+                tensor,
                 kept: self.run.checkpoint().display().to_string(),
             }),
         }

@@ -4,8 +4,13 @@
 //! `dW = dY X^T`, `db = row sums of dY`, `dX = W^T dY` scattered back by `col2im`.
 //! `P` runs over blocks of output pixels that stay in cache, see [`crate::im2col`].
 
+pub(crate) mod direct;
 pub(crate) mod fft;
+pub(crate) mod map;
+pub(crate) mod panels;
 pub mod plan;
+pub(crate) mod pooling;
+mod rates;
 
 use rayon::prelude::*;
 

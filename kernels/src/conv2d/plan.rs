@@ -1,13 +1,15 @@
 //! Choosing how to compute a convolution, apart from computing it.
 //!
-//! The cost of a training step (forward, weight gradient, input gradient) is estimated for patches times
-//! weights and for Fourier transforms with every tile size, and the cheapest wins. The times of transforms
-//! were measured on one core of a Zen 4 at 3.7 GHz with AVX-512, the other constants are estimates; they
-//! matter only relative to each other, and other levels change them alike.
+//! Every algorithm estimates what a training step (forward, weight gradient, input gradient) costs: the number
+//! of its operations, times what they cost at the vector level (`rates`). The cheapest wins.
 
 use std::fmt;
+use std::str::FromStr;
 
-use super::fft::tiling::{Pairing, Tiling, Units};
+use super::direct::Direct;
+use super::fft::tiling::{Pairing, Tiling};
+use super::fft::work::best_tiling;
+use super::panels::Panels;
 use crate::fft::LENGTHS;
 use crate::shape::{Conv2dShape, MaxPool2dShape, ShapeError};
 use crate::simd::Level;
@@ -15,30 +17,50 @@ use crate::simd::Level;
 /// Ways to compute a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Algorithm {
+    /// Every product of the definition, blocked for registers.
+    Direct,
     /// Patches as columns of a matrix, times the weights.
     Im2col,
     /// Fourier transforms of overlapping tiles.
     Fft,
 }
 
-impl fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Direct, Self::Im2col, Self::Fft];
+
+    /// `direct`, `im2col` or `fft`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
             Self::Im2col => "im2col",
             Self::Fft => "fft",
-        })
+        }
     }
 }
 
-/// Nanoseconds of 16 transforms of each of [`LENGTHS`] between caches, about 1.3 times what they take
-/// within the first level.
-const TRANSFORM_NS: [f64; LENGTHS.len()] = [50.0, 120.0, 200.0, 240.0, 280.0, 900.0];
-/// Operations per nanosecond expected of the products of spectra; the peak is 116.
-const PRODUCT_RATE: f64 = 90.0;
-/// The same of matrix products over patches, with making the patches.
-const IM2COL_RATE: f64 = 60.0;
-/// Nanoseconds per image that any algorithm spends outside its inner loops.
-const CALL_NS: f64 = 2_000.0;
+/// A name that no algorithm has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no convolution algorithm, expected direct, im2col or fft")]
+pub struct UnknownAlgorithm(String);
+
+impl FromStr for Algorithm {
+    type Err = UnknownAlgorithm;
+
+    fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
+        Self::ALL
+            .into_iter()
+            .find(|algorithm| algorithm.name() == name)
+            .ok_or_else(|| UnknownAlgorithm(name.to_owned()))
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// What was chosen for a shape, and why.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,9 +69,10 @@ pub struct Plan {
     level: Level,
     algorithm: Algorithm,
     forced: bool,
+    direct_ns: f64,
     im2col_ns: f64,
     /// The best tiling and its cost, if any fits.
-    pub(crate) fft: Option<(Tiling, f64)>,
+    fft: Option<(Tiling, f64)>,
 }
 
 impl Plan {
@@ -59,11 +82,22 @@ impl Plan {
         self.algorithm
     }
 
+    /// Estimated nanoseconds of a training step on one image and one thread; `None` where the algorithm
+    /// cannot compute the shape.
+    #[must_use]
+    pub fn estimate_ns(&self, algorithm: Algorithm) -> Option<f64> {
+        match algorithm {
+            Algorithm::Direct => Some(self.direct_ns),
+            Algorithm::Im2col => Some(self.im2col_ns),
+            Algorithm::Fft => self.fft.map(|(_, ns)| ns),
+        }
+    }
+
     /// The tiling, when transforms were chosen.
     pub(crate) fn tiling(&self) -> Option<Tiling> {
         match self.algorithm {
             Algorithm::Fft => self.fft.map(|(tiling, _)| tiling),
-            Algorithm::Im2col => None,
+            Algorithm::Direct | Algorithm::Im2col => None,
         }
     }
 }
@@ -83,18 +117,17 @@ impl fmt::Display for Plan {
             self.algorithm,
             self.level,
         )?;
-        if self.forced {
-            write!(f, " (forced)")?;
-        }
+        write!(f, "{}", if self.forced { " (forced)" } else { "" })?;
         write!(
             f,
-            "; estimated us per image and training step: im2col {:.0}",
+            "; estimated us per image and training step: direct {:.1}, im2col {:.1}",
+            self.direct_ns / 1e3,
             self.im2col_ns / 1e3
         )?;
         match &self.fft {
             Some((tiling, ns)) => write!(
                 f,
-                ", fft {:.0} with {} pairs of tiles {}x{}, {}x{} outputs each, B {} A",
+                ", fft {:.1} with {} pairs of tiles {}x{}, {}x{} outputs each, B {} A",
                 ns / 1e3,
                 tiling.pairs(),
                 tiling.tile[0],
@@ -113,7 +146,8 @@ impl fmt::Display for Plan {
 
 /// Chooses the algorithm for a convolution followed by pooling (a window of 1 x 1 is none).
 ///
-/// `force` overrides the choice.
+/// The gradient of the input is counted unless there is one input channel: then the convolution is taken
+/// for the first of a network. `force` overrides the choice.
 ///
 /// # Errors
 /// [`ShapeError`] when transforms are forced and no tile is large enough.
@@ -123,30 +157,34 @@ pub fn plan(
     level: Level,
     force: Option<Algorithm>,
 ) -> Result<Plan, ShapeError> {
-    let flops = 2.0 * (conv.weight_len() * conv.out_pixels()) as f64;
-    let im2col_ns = 3.0 * (flops / IM2COL_RATE + CALL_NS);
-    let mut fft: Option<(Tiling, f64)> = None;
+    plan_stage(conv, pool, level, force, conv.in_channels > 1)
+}
+
+/// As [`plan`], for a stage of which it is known whether the gradient of its input will be wanted.
+pub(crate) fn plan_stage(
+    conv: &Conv2dShape,
+    pool: &MaxPool2dShape,
+    level: Level,
+    force: Option<Algorithm>,
+    input_gradient: bool,
+) -> Result<Plan, ShapeError> {
     // Codes of windows must leave two values free, and a line of windows must fit a byte.
-    let fits = pool.window_height * pool.window_width <= 254;
-    for (height, height_ns) in LENGTHS.into_iter().zip(TRANSFORM_NS) {
-        for (width, width_ns) in LENGTHS.into_iter().zip(TRANSFORM_NS) {
-            for pairing in [Pairing::Down, Pairing::Across] {
-                let Some(tiling) = Tiling::new(conv, pool, [height, width], pairing) else {
-                    continue;
-                };
-                let ns = training_ns(conv, &tiling, height_ns, width_ns);
-                if fits && fft.is_none_or(|(_, best)| ns < best) {
-                    fft = Some((tiling, ns));
-                }
-            }
-        }
-    }
-    let best = match &fft {
-        Some((_, ns)) if *ns < im2col_ns => Algorithm::Fft,
-        _ => Algorithm::Im2col,
+    let fits = pool.window_len() <= 254;
+    let mut plan = Plan {
+        shape: *conv,
+        level,
+        algorithm: Algorithm::Direct,
+        forced: force.is_some(),
+        direct_ns: Direct::estimate(conv, pool, level, input_gradient),
+        im2col_ns: Panels::estimate(conv, pool, level, input_gradient),
+        fft: best_tiling(conv, pool, level, input_gradient).filter(|_| fits),
     };
-    let algorithm = force.unwrap_or(best);
-    if algorithm == Algorithm::Fft && fft.is_none() {
+    let estimate = |algorithm| plan.estimate_ns(algorithm).unwrap_or(f64::INFINITY);
+    let best = Algorithm::ALL
+        .into_iter()
+        .min_by(|a, b| estimate(*a).total_cmp(&estimate(*b)));
+    plan.algorithm = force.or(best).unwrap_or(Algorithm::Direct);
+    if plan.algorithm == Algorithm::Fft && plan.fft.is_none() {
         return Err(ShapeError::Dimension {
             operation: "conv2d plan",
             detail: format!(
@@ -159,32 +197,7 @@ pub fn plan(
             ),
         });
     }
-    Ok(Plan {
-        shape: *conv,
-        level,
-        algorithm,
-        forced: force.is_some(),
-        im2col_ns,
-        fft,
-    })
-}
-
-/// Cost of a training step by transforms.
-fn training_ns(conv: &Conv2dShape, tiling: &Tiling, height_ns: f64, width_ns: f64) -> f64 {
-    let [height, width] = tiling.tile.map(|n| n as f64);
-    let rows = tiling.input[0] as f64;
-    let pair_ns = (rows * width_ns + width * height_ns) / 2.0;
-    let x = Units::new(conv.in_channels, 2).per_pair as f64;
-    let y = Units::new(conv.out_channels, 2).per_pair as f64;
-    let frequencies = height * width;
-    if conv.in_channels == 1 {
-        // Lanes of the input are pairs; products ride on the transforms.
-        let per_pair = 2.0 * pair_ns / 8.0 + 2.0 * y * (pair_ns + frequencies * 1.5);
-        return tiling.pairs() as f64 * per_pair + CALL_NS;
-    }
-    let transforms = (3.0 * x + 2.0 * y) * pair_ns;
-    let products = 3.0 * frequencies * 64.0 * x * y * 8.0 / PRODUCT_RATE;
-    tiling.pairs() as f64 * (transforms + products) + CALL_NS
+    Ok(plan)
 }
 
 #[cfg(test)]
@@ -203,11 +216,53 @@ mod tests {
         assert_eq!(first.algorithm(), Algorithm::Fft, "{first}");
         let second = planned([8, 45, 1095], 16, 10, 2);
         assert_eq!(second.algorithm(), Algorithm::Fft, "{second}");
-        assert_eq!(second.fft.map(|(t, _)| t.tile), Some([48, 64]), "{second}");
-        assert!(second.to_string().contains("beside A"), "{second}");
-        for small in [planned([8, 20, 20], 16, 2, 2), planned([3, 5, 6], 2, 1, 1)] {
-            assert_eq!(small.algorithm(), Algorithm::Im2col, "{small}");
+        // 45 rows of input fit into one tile of 48.
+        assert_eq!(second.fft.map(|(t, _)| t.tile[0]), Some(48), "{second}");
+        // Few output channels would leave the lanes of the direct convolution empty.
+        let few = planned([2, 64, 64], 3, 3, 1);
+        assert_eq!(few.algorithm(), Algorithm::Im2col, "{few}");
+        let many = planned([128, 28, 28], 128, 3, 2);
+        assert_eq!(many.algorithm(), Algorithm::Direct, "{many}");
+    }
+
+    #[test]
+    fn plans_say_what_every_algorithm_costs_and_the_cheapest_is_chosen() {
+        for level in Level::available() {
+            for (image, out, kernel) in [
+                ([1, 30, 40], 8, 10),
+                ([3, 9, 9], 5, 2),
+                ([64, 20, 20], 8, 5),
+            ] {
+                let conv = Conv2dShape::new(image, out, [kernel; 2]).expect("shape");
+                let pool = MaxPool2dShape::new(conv.output(), [2, 2]).expect("pool");
+                let free = plan(&conv, &pool, level, None).expect("plan");
+                let text = free.to_string();
+                assert!(text.contains(&format!(": {} at level {level};", free.algorithm())));
+                for algorithm in Algorithm::ALL {
+                    let ns = free.estimate_ns(algorithm).expect("possible");
+                    let chosen = free.estimate_ns(free.algorithm()).expect("possible");
+                    assert!(ns.is_finite() && ns >= chosen, "{text}");
+                    assert!(
+                        text.contains(&format!("{algorithm} {:.1}", ns / 1e3)),
+                        "{text}"
+                    );
+                    let forced = plan(&conv, &pool, level, Some(algorithm)).expect("plan");
+                    assert_eq!(forced.algorithm(), algorithm);
+                    assert!(forced.to_string().contains("(forced)"), "{forced}");
+                }
+            }
         }
+    }
+
+    #[test]
+    fn algorithms_have_names() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(algorithm.to_string().parse(), Ok(algorithm));
+        }
+        let error = "winograd"
+            .parse::<Algorithm>()
+            .expect_err("no such algorithm");
+        assert!(error.to_string().contains("`winograd`"), "{error}");
     }
 
     #[test]

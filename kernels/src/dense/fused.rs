@@ -11,8 +11,8 @@
 use rayon::prelude::*;
 
 use super::column_blocks;
-use super::product::{SmallProduct, Strided};
 use crate::ShapeError;
+use crate::product::{SmallProduct, Strided};
 use crate::reduce::sum_in_order;
 use crate::rmsprop::{self, RmsProp};
 use crate::shape::{DenseShape, check_len, whole_items};
@@ -28,6 +28,8 @@ const FORWARD_PARTIALS: usize = 64;
 const BACKWARD_INPUTS: usize = 48;
 /// Inputs of one task of the backward pass, in blocks.
 const BLOCKS_PER_TASK: usize = 16;
+/// Inputs of one task of the backward pass.
+const TASK_INPUTS: usize = BACKWARD_INPUTS * BLOCKS_PER_TASK;
 
 /// Number of vectors of `lanes` that hold `count` values.
 fn vectors(count: usize, lanes: usize) -> usize {
@@ -152,13 +154,67 @@ pub struct DenseParameters<'a> {
     pub bias_mean_square: &'a mut [f32],
 }
 
+/// Where the gradient of the input goes.
+#[derive(Debug)]
+pub struct InputGradient<'a> {
+    /// (N,K), overwritten.
+    pub values: &'a mut [f32],
+    /// Multiplies every value: the factor of the dropout in front of the layer, whose other half, the
+    /// values that it dropped, [`ConvStack::drop_out`](crate::stage::ConvStack::drop_out) takes care of.
+    pub scale: f32,
+}
+
+/// Gradients of the weights, overwritten.
+#[derive(Debug)]
+pub struct WeightGradients<'a> {
+    /// `[K][O]`, input-major.
+    pub weight: &'a mut [f32],
+    /// (O).
+    pub bias: &'a mut [f32],
+}
+
+/// Input gradient, weight and bias gradients, without an update: what [`backward_and_update`] computes on
+/// its way.
+///
+/// # Shapes
+/// `x` (N,K); `weight` `[K][O]`; `dy` (N,O).
+///
+/// # Errors
+/// [`ShapeError`] names the argument, the expected and the actual length.
+///
+/// Rounding: `gamma(O)` for `dx` and `gamma(N)` for `dw`, times the sums of magnitudes.
+pub fn backward(
+    level: Level,
+    shape: &DenseShape,
+    x: &[f32],
+    weight: &[f32],
+    dy: &[f32],
+    gradients: WeightGradients<'_>,
+    dx: Option<InputGradient<'_>>,
+) -> Result<(), ShapeError> {
+    const NAME: &str = "fused dense backward";
+    check_len(NAME, "weight", shape.weight_len(), weight.len())?;
+    let found = gradients.weight.len();
+    check_len(NAME, "weight gradient", shape.weight_len(), found)?;
+    check_len(NAME, "bias gradient", shape.outputs, gradients.bias.len())?;
+    let pass = Pass::new(level, shape, x, dy, dx)?;
+    let len = TASK_INPUTS * shape.outputs;
+    let blocks = weight
+        .par_chunks(len)
+        .zip(gradients.weight.par_chunks_mut(len))
+        .map(|(weight, gradient)| Block::Gradient { weight, gradient });
+    pass.run(blocks);
+    sum_in_order(gradients.bias, dy.chunks_exact(shape.outputs));
+    Ok(())
+}
+
 /// Input gradient with the old weights, weight and bias gradients, and the RMSprop update, in one pass.
 ///
 /// `dx[n,k] = sum_o dy[n,o] w[k][o]`; `dw[k][o] = sum_n x[n,k] dy[n,o]`; `db[o] = sum_n dy[n,o]`; then
 /// [`rmsprop::step`] of each.
 ///
 /// # Shapes
-/// `x` (N,K); `dy` (N,O); `dx` (N,K), overwritten; `None` skips its computation.
+/// `x` (N,K); `dy` (N,O); without `dx` its computation is skipped.
 ///
 /// # Errors
 /// [`ShapeError`] names the argument, the expected and the actual length.
@@ -171,64 +227,131 @@ pub fn backward_and_update(
     x: &[f32],
     dy: &[f32],
     parameters: DenseParameters<'_>,
-    dx: Option<&mut [f32]>,
+    dx: Option<InputGradient<'_>>,
 ) -> Result<(), ShapeError> {
     const NAME: &str = "fused dense backward";
-    let (inputs, outputs) = (shape.inputs, shape.outputs);
-    let rows = whole_items(NAME, "x", inputs, x.len())?;
-    check_len(NAME, "dy", rows * outputs, dy.len())?;
-    let weight_len = shape.weight_len();
-    check_len(NAME, "weight", weight_len, parameters.weight.len())?;
-    let moments = parameters.weight_mean_square.len();
+    let DenseParameters {
+        weight,
+        weight_mean_square,
+        bias,
+        bias_mean_square,
+    } = parameters;
+    let (outputs, weight_len) = (shape.outputs, shape.weight_len());
+    check_len(NAME, "weight", weight_len, weight.len())?;
+    let moments = weight_mean_square.len();
     check_len(NAME, "weight mean square", weight_len, moments)?;
-    check_len(NAME, "bias", outputs, parameters.bias.len())?;
-    let moments = parameters.bias_mean_square.len();
-    check_len(NAME, "bias mean square", outputs, moments)?;
-    let task = BACKWARD_INPUTS * BLOCKS_PER_TASK;
-    let tasks = inputs.div_ceil(task);
-    let dx_blocks = match dx {
-        Some(dx) => {
-            check_len(NAME, "dx", rows * inputs, dx.len())?;
-            let blocks = column_blocks(dx, inputs, task);
-            blocks.into_iter().map(|block| Some(block.rows)).collect()
-        }
-        None => (0..tasks).map(|_| None).collect::<Vec<_>>(),
-    };
-    parameters
-        .weight
-        .par_chunks_mut(task * outputs)
-        .zip(parameters.weight_mean_square.par_chunks_mut(task * outputs))
-        .zip(dx_blocks)
-        .enumerate()
-        .for_each(|(i, ((weight, mean_square), dx))| {
+    check_len(NAME, "bias", outputs, bias.len())?;
+    check_len(NAME, "bias mean square", outputs, bias_mean_square.len())?;
+    let pass = Pass::new(level, shape, x, dy, dx)?;
+    let len = TASK_INPUTS * outputs;
+    let blocks = weight
+        .par_chunks_mut(len)
+        .zip(weight_mean_square.par_chunks_mut(len))
+        .map(|(weight, mean_square)| Block::Update {
+            optimizer,
+            weight,
+            mean_square,
+        });
+    pass.run(blocks);
+    let mut gradient = vec![0.0; outputs];
+    sum_in_order(&mut gradient, dy.chunks_exact(outputs));
+    rmsprop::step(optimizer, bias, &gradient, bias_mean_square)
+}
+
+/// One pass through the weights, task by task.
+struct Pass<'a> {
+    level: Level,
+    shape: &'a DenseShape,
+    rows: usize,
+    x: &'a [f32],
+    dy: &'a [f32],
+    scale: f32,
+    /// One block of columns of `dx` a task.
+    dx: Vec<Option<Vec<&'a mut [f32]>>>,
+}
+
+impl<'a> Pass<'a> {
+    fn new(
+        level: Level,
+        shape: &'a DenseShape,
+        x: &'a [f32],
+        dy: &'a [f32],
+        dx: Option<InputGradient<'a>>,
+    ) -> Result<Self, ShapeError> {
+        const NAME: &str = "fused dense backward";
+        let rows = whole_items(NAME, "x", shape.inputs, x.len())?;
+        check_len(NAME, "dy", rows * shape.outputs, dy.len())?;
+        let (scale, dx) = match dx {
+            Some(InputGradient { values, scale }) => {
+                check_len(NAME, "dx", rows * shape.inputs, values.len())?;
+                let blocks = column_blocks(values, shape.inputs, TASK_INPUTS);
+                let blocks = blocks.into_iter().map(|block| Some(block.rows));
+                (scale, blocks.collect())
+            }
+            None => {
+                let tasks = shape.inputs.div_ceil(TASK_INPUTS);
+                (1.0, (0..tasks).map(|_| None).collect())
+            }
+        };
+        Ok(Self {
+            level,
+            shape,
+            rows,
+            x,
+            dy,
+            scale,
+            dx,
+        })
+    }
+
+    fn run(self, blocks: impl IndexedParallelIterator<Item = Block<'a>>) {
+        let Self {
+            level,
+            shape,
+            rows,
+            x,
+            dy,
+            scale,
+            dx,
+        } = self;
+        let tasks = blocks.zip(dx).enumerate();
+        tasks.for_each(|(i, (block, dx))| {
             level.run(BackwardTask {
                 shape,
-                optimizer,
                 rows,
-                first: i * task,
+                first: i * TASK_INPUTS,
                 x,
                 dy,
-                weight,
-                mean_square,
+                block,
+                scale,
                 dx,
             });
         });
-    let mut gradient = vec![0.0; outputs];
-    sum_in_order(&mut gradient, dy.chunks_exact(outputs));
-    let (bias, moments) = (parameters.bias, parameters.bias_mean_square);
-    rmsprop::step(optimizer, bias, &gradient, moments)
+    }
+}
+
+/// The weights of one task, and what becomes of their gradient.
+enum Block<'a> {
+    Update {
+        optimizer: &'a RmsProp,
+        weight: &'a mut [f32],
+        mean_square: &'a mut [f32],
+    },
+    Gradient {
+        weight: &'a [f32],
+        gradient: &'a mut [f32],
+    },
 }
 
 /// The backward pass for the inputs of one task.
 struct BackwardTask<'a> {
     shape: &'a DenseShape,
-    optimizer: &'a RmsProp,
     rows: usize,
     first: usize,
     x: &'a [f32],
     dy: &'a [f32],
-    weight: &'a mut [f32],
-    mean_square: &'a mut [f32],
+    block: Block<'a>,
+    scale: f32,
     dx: Option<Vec<&'a mut [f32]>>,
 }
 
@@ -239,13 +362,12 @@ impl<S: Simd> Kernel<S> for BackwardTask<'_> {
     fn run(self, simd: S) {
         let Self {
             shape,
-            optimizer,
             rows,
             first,
             x,
             dy,
-            weight,
-            mean_square,
+            mut block,
+            scale,
             mut dx,
         } = self;
         let (inputs, outputs) = (shape.inputs, shape.outputs);
@@ -258,13 +380,18 @@ impl<S: Simd> Kernel<S> for BackwardTask<'_> {
         let mut transposed = vec![zero; outputs * per_block];
         let mut gradient = vec![zero; BACKWARD_INPUTS * per_row];
         let mut input_gradient = vec![zero; rows * per_block];
-        let blocks = weight
-            .chunks_mut(BACKWARD_INPUTS * outputs)
-            .zip(mean_square.chunks_mut(BACKWARD_INPUTS * outputs));
-        for (block, (weight, mean_square)) in blocks.enumerate() {
-            let start = block * BACKWARD_INPUTS;
-            let len = weight.len() / outputs;
+        let inputs_here = match &block {
+            Block::Update { weight, .. } => weight.len() / outputs,
+            Block::Gradient { weight, .. } => weight.len() / outputs,
+        };
+        for start in (0..inputs_here).step_by(BACKWARD_INPUTS) {
+            let len = BACKWARD_INPUTS.min(inputs_here - start);
+            let range = start * outputs..(start + len) * outputs;
             if let Some(dx) = &mut dx {
+                let weight = match &block {
+                    Block::Update { weight, .. } => &weight[range.clone()],
+                    Block::Gradient { weight, .. } => &weight[range.clone()],
+                };
                 let lanes: &mut [f32] = bytemuck::cast_slice_mut(&mut transposed);
                 for (k, weight) in weight.chunks_exact(outputs).enumerate() {
                     for (o, &w) in weight.iter().enumerate() {
@@ -286,7 +413,9 @@ impl<S: Simd> Kernel<S> for BackwardTask<'_> {
                 });
                 let lanes: &[f32] = bytemuck::cast_slice(&input_gradient);
                 for (dx, values) in dx.iter_mut().zip(lanes.chunks_exact(per_block * S::LANES)) {
-                    dx[start..start + len].copy_from_slice(&values[..len]);
+                    for (dx, value) in dx[start..start + len].iter_mut().zip(values) {
+                        *dx = scale * value;
+                    }
                 }
             }
             for (packed, x) in packed_x
@@ -312,15 +441,28 @@ impl<S: Simd> Kernel<S> for BackwardTask<'_> {
                     accumulate: false,
                 });
             }
-            let gradient: &[f32] = bytemuck::cast_slice(&gradient);
-            simd.vectorize(Update {
-                optimizer,
-                pitch: per_row * S::LANES,
-                outputs,
-                gradient,
-                weight,
-                mean_square,
-            });
+            let from: &[f32] = bytemuck::cast_slice(&gradient);
+            let pitch = per_row * S::LANES;
+            match &mut block {
+                Block::Update {
+                    optimizer,
+                    weight,
+                    mean_square,
+                } => simd.vectorize(Update {
+                    optimizer,
+                    pitch,
+                    outputs,
+                    gradient: from,
+                    weight: &mut weight[range.clone()],
+                    mean_square: &mut mean_square[range],
+                }),
+                Block::Gradient { gradient, .. } => {
+                    let rows = gradient[range].chunks_exact_mut(outputs);
+                    for (to, from) in rows.zip(from.chunks_exact(pitch)) {
+                        to.copy_from_slice(&from[..outputs]);
+                    }
+                }
+            }
         }
     }
 }

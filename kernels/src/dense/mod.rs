@@ -5,7 +5,6 @@
 //! input value is read once per product.
 
 pub mod fused;
-mod product;
 
 use rayon::prelude::*;
 

@@ -40,6 +40,7 @@ impl Simd for Avx2 {
     type V = __m256;
     type Half = Self;
     const LANES: usize = 8;
+    const ACCUMULATORS: usize = 12;
 
     #[inline(always)]
     fn half(self) -> Self {
@@ -61,6 +62,16 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn load_units(self, pixels: [&Pixel; 2]) -> __m256 {
         intrinsic!(_mm256_loadu_ps(pixels[0].as_ptr()))
+    }
+    #[inline(always)]
+    fn load(self, values: &[f32]) -> __m256 {
+        let values = &values[..Self::LANES];
+        intrinsic!(_mm256_loadu_ps(values.as_ptr()))
+    }
+    #[inline(always)]
+    fn store(self, v: __m256, values: &mut [f32]) {
+        let values = &mut values[..Self::LANES];
+        intrinsic!(_mm256_storeu_ps(values.as_mut_ptr(), v));
     }
     #[inline(always)]
     fn store_unit(self, v: __m256, unit: usize, pixel: &mut Pixel) {
@@ -114,5 +125,57 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn select_not_greater(self, a: __m256, b: __m256, yes: __m256, no: __m256) -> __m256 {
         intrinsic!(_mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_LE_OQ>(a, b)))
+    }
+    #[inline(always)]
+    fn transpose_units(self, rows: [__m256; UNIT]) -> [__m256; UNIT] {
+        // Blocks of 1, 2 and 4 columns are exchanged in turn.
+        intrinsic!({
+            let mut a = rows;
+            for i in 0..4 {
+                a[2 * i] = _mm256_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+                a[2 * i + 1] = _mm256_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+            }
+            let mut b = a;
+            for i in 0..2 {
+                let r0 = _mm256_castps_pd(a[4 * i]);
+                let r1 = _mm256_castps_pd(a[4 * i + 1]);
+                let r2 = _mm256_castps_pd(a[4 * i + 2]);
+                let r3 = _mm256_castps_pd(a[4 * i + 3]);
+                b[4 * i] = _mm256_castpd_ps(_mm256_unpacklo_pd(r0, r2));
+                b[4 * i + 1] = _mm256_castpd_ps(_mm256_unpackhi_pd(r0, r2));
+                b[4 * i + 2] = _mm256_castpd_ps(_mm256_unpacklo_pd(r1, r3));
+                b[4 * i + 3] = _mm256_castpd_ps(_mm256_unpackhi_pd(r1, r3));
+            }
+            let mut c = b;
+            for j in 0..4 {
+                c[j] = _mm256_permute2f128_ps::<0x20>(b[j], b[4 + j]);
+                c[4 + j] = _mm256_permute2f128_ps::<0x31>(b[j], b[4 + j]);
+            }
+            c
+        })
+    }
+    #[inline(always)]
+    fn sum_units(self, rows: [__m256; UNIT]) -> __m256 {
+        // The steps of a transposition, added up after each: half as many numbers every time.
+        intrinsic!({
+            let mut quarters = [_mm256_setzero_pd(); 4];
+            for (i, quarter) in quarters.iter_mut().enumerate() {
+                let (a, b) = (rows[2 * i], rows[2 * i + 1]);
+                let sum = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+                *quarter = _mm256_castps_pd(sum);
+            }
+            let mut halves = [_mm256_setzero_ps(); 2];
+            for (i, half) in halves.iter_mut().enumerate() {
+                let (a, b) = (quarters[2 * i], quarters[2 * i + 1]);
+                *half = _mm256_add_ps(
+                    _mm256_castpd_ps(_mm256_unpacklo_pd(a, b)),
+                    _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)),
+                );
+            }
+            _mm256_add_ps(
+                _mm256_permute2f128_ps::<0x20>(halves[0], halves[1]),
+                _mm256_permute2f128_ps::<0x31>(halves[0], halves[1]),
+            )
+        })
     }
 }

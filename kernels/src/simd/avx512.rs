@@ -81,6 +81,7 @@ impl Simd for Avx512 {
     type V = __m512;
     type Half = Avx2;
     const LANES: usize = 16;
+    const ACCUMULATORS: usize = 24;
 
     #[inline(always)]
     fn half(self) -> Avx2 {
@@ -110,6 +111,16 @@ impl Simd for Avx512 {
             let low = _mm512_castps256_ps512(_mm256_loadu_ps(pixels[0].as_ptr()));
             _mm512_insertf32x8::<1>(low, _mm256_loadu_ps(pixels[1].as_ptr()))
         })
+    }
+    #[inline(always)]
+    fn load(self, values: &[f32]) -> __m512 {
+        let values = &values[..Self::LANES];
+        intrinsic!(_mm512_loadu_ps(values.as_ptr()))
+    }
+    #[inline(always)]
+    fn store(self, v: __m512, values: &mut [f32]) {
+        let values = &mut values[..Self::LANES];
+        intrinsic!(_mm512_storeu_ps(values.as_mut_ptr(), v));
     }
     #[inline(always)]
     fn store_unit(self, v: __m512, unit: usize, pixel: &mut Pixel) {
@@ -204,6 +215,63 @@ impl Simd for Avx512 {
                 _mm_storeu_ps(out[i * stride..i * stride + 4].as_mut_ptr(), quarter);
             }
         });
+    }
+    #[inline(always)]
+    fn transpose_units(self, rows: [__m512; UNIT]) -> [__m512; UNIT] {
+        // As for 8 lanes, in both halves at once.
+        intrinsic!({
+            let mut a = rows;
+            for i in 0..4 {
+                a[2 * i] = _mm512_unpacklo_ps(rows[2 * i], rows[2 * i + 1]);
+                a[2 * i + 1] = _mm512_unpackhi_ps(rows[2 * i], rows[2 * i + 1]);
+            }
+            let mut b = a;
+            for i in 0..2 {
+                let r0 = _mm512_castps_pd(a[4 * i]);
+                let r1 = _mm512_castps_pd(a[4 * i + 1]);
+                let r2 = _mm512_castps_pd(a[4 * i + 2]);
+                let r3 = _mm512_castps_pd(a[4 * i + 3]);
+                b[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(r0, r2));
+                b[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(r0, r2));
+                b[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(r1, r3));
+                b[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(r1, r3));
+            }
+            // Quarters 0 and 2 of both operands, and quarters 1 and 3.
+            let even = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
+            let odd = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+            let mut c = b;
+            for j in 0..4 {
+                let (p, q) = (_mm512_castps_pd(b[j]), _mm512_castps_pd(b[4 + j]));
+                c[j] = _mm512_castpd_ps(_mm512_permutex2var_pd(p, even, q));
+                c[4 + j] = _mm512_castpd_ps(_mm512_permutex2var_pd(p, odd, q));
+            }
+            c
+        })
+    }
+    #[inline(always)]
+    fn sum_units(self, rows: [__m512; UNIT]) -> __m512 {
+        intrinsic!({
+            let mut quarters = [_mm512_setzero_pd(); 4];
+            for (i, quarter) in quarters.iter_mut().enumerate() {
+                let (a, b) = (rows[2 * i], rows[2 * i + 1]);
+                let sum = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+                *quarter = _mm512_castps_pd(sum);
+            }
+            let mut halves = [_mm512_setzero_pd(); 2];
+            for (i, half) in halves.iter_mut().enumerate() {
+                let (a, b) = (quarters[2 * i], quarters[2 * i + 1]);
+                *half = _mm512_castps_pd(_mm512_add_ps(
+                    _mm512_castpd_ps(_mm512_unpacklo_pd(a, b)),
+                    _mm512_castpd_ps(_mm512_unpackhi_pd(a, b)),
+                ));
+            }
+            let even = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
+            let odd = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+            _mm512_add_ps(
+                _mm512_castpd_ps(_mm512_permutex2var_pd(halves[0], even, halves[1])),
+                _mm512_castpd_ps(_mm512_permutex2var_pd(halves[0], odd, halves[1])),
+            )
+        })
     }
     #[inline(always)]
     fn transpose_rows(self, rows: &[&[f32]; 16], count: usize, columns: &mut [__m512]) {

@@ -103,6 +103,17 @@ impl Level {
         }
     }
 
+    /// Vectors of running sums for which there are registers.
+    pub(crate) fn accumulators(self) -> usize {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Inner::Avx512(_) => <avx512::Avx512 as Simd>::ACCUMULATORS,
+            #[cfg(target_arch = "x86_64")]
+            Inner::Avx2(_) => <avx2::Avx2 as Simd>::ACCUMULATORS,
+            Inner::Portable => <portable::Portable as Simd>::ACCUMULATORS,
+        }
+    }
+
     /// Runs `kernel` instantiated for this level.
     pub(crate) fn run<K: AnyKernel>(self, kernel: K) -> <K as Kernel<portable::Portable>>::Output {
         match self.0 {
@@ -188,6 +199,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// Units of 8 lanes in a vector, 1 or 2.
     const UNITS: usize = Self::LANES / UNIT;
+    /// Vectors of running sums for which there are registers, beside a few operands.
+    const ACCUMULATORS: usize;
 
     /// Token of the 8-lane level.
     fn half(self) -> Self::Half;
@@ -200,6 +213,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn splat_units(self, values: [&f32; 2]) -> Self::V;
     /// Unit `u` from `pixels[u]`; the second is ignored by 8-lane levels.
     fn load_units(self, pixels: [&Pixel; 2]) -> Self::V;
+    /// The first [`Self::LANES`] of `values`; panics when there are fewer.
+    fn load(self, values: &[f32]) -> Self::V;
+    /// Writes `v` to the first [`Self::LANES`] of `values`; panics when there are fewer.
+    fn store(self, v: Self::V, values: &mut [f32]);
     /// Writes unit `unit` of `v`.
     fn store_unit(self, v: Self::V, unit: usize, pixel: &mut Pixel);
     /// Writes unit `unit` of `v`, whole numbers between 0 and 255, as bytes.
@@ -245,6 +262,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
             }
         }
     }
+    /// Transposes the 8 x 8 matrix that each unit of the vectors forms: lane `j` of unit `u` of result `i`
+    /// is lane `i` of unit `u` of `rows[j]`.
+    fn transpose_units(self, rows: [Self::V; UNIT]) -> [Self::V; UNIT];
+    /// Lane `i` of unit `u` of the result is the sum of the lanes of unit `u` of `rows[i]`.
+    fn sum_units(self, rows: [Self::V; UNIT]) -> Self::V;
     /// `columns[j][i] = rows[i][j]` for the first `count` columns; a row that is too short reads as 0.
     fn transpose_rows(self, rows: &[&[f32]; 16], count: usize, columns: &mut [Self::V]) {
         transpose_from::<Self>(rows, 0, count, columns);
@@ -352,6 +374,29 @@ mod tests {
             );
             check("greater NaN", simd.select_greater(nan, va, va, vb), &|i| {
                 b[i]
+            });
+
+            let mut stored = [f32::NAN; 17];
+            simd.store(simd.load(&b), &mut stored);
+            assert_eq!(stored[..S::LANES], b[..S::LANES]);
+            assert!(stored[S::LANES..].iter().all(|v| v.is_nan()));
+
+            let mut matrix = [va; UNIT];
+            for (j, row) in matrix.iter_mut().enumerate() {
+                let values: [f32; 16] = std::array::from_fn(|lane| (100 * j + lane) as f32);
+                *row = simd.load(&values);
+            }
+            for (i, &row) in simd.transpose_units(matrix).iter().enumerate() {
+                check("transpose_units", row, &|lane| {
+                    (100 * (lane % UNIT) + lane / UNIT * UNIT + i) as f32
+                });
+            }
+
+            // Whole numbers, exact in any order.
+            check("sum_units", simd.sum_units(matrix), &|lane| {
+                (0..UNIT)
+                    .map(|j| (100 * (lane % UNIT) + lane / UNIT * UNIT + j) as f32)
+                    .sum()
             });
 
             let codes: [[u8; 8]; 2] = [[0, 1, 2, 3, 255, 3, 2, 1], [3, 3, 0, 0, 255, 255, 7, 3]];

@@ -34,6 +34,8 @@ impl Simd for Portable {
     type V = F32x8;
     type Half = Self;
     const LANES: usize = 8;
+    // A vector takes two of the 16 registers of 128 bits that every x86-64 has.
+    const ACCUMULATORS: usize = 6;
 
     #[inline(always)]
     fn half(self) -> Self {
@@ -53,6 +55,16 @@ impl Simd for Portable {
     #[inline(always)]
     fn load_units(self, pixels: [&Pixel; 2]) -> F32x8 {
         F32x8(*pixels[0])
+    }
+    #[inline(always)]
+    fn load(self, values: &[f32]) -> F32x8 {
+        let mut v = F32x8([0.0; UNIT]);
+        v.0.copy_from_slice(&values[..UNIT]);
+        v
+    }
+    #[inline(always)]
+    fn store(self, v: F32x8, values: &mut [f32]) {
+        values[..UNIT].copy_from_slice(&v.0);
     }
     #[inline(always)]
     fn store_unit(self, v: F32x8, unit: usize, pixel: &mut Pixel) {
@@ -117,4 +129,30 @@ impl Simd for Portable {
         }
         result
     }
+    #[inline(always)]
+    fn transpose_units(self, rows: [F32x8; UNIT]) -> [F32x8; UNIT] {
+        let mut result = rows;
+        for (i, column) in result.iter_mut().enumerate() {
+            for (value, row) in column.0.iter_mut().zip(&rows) {
+                *value = row.0[i];
+            }
+        }
+        result
+    }
+    #[inline(always)]
+    fn sum_units(self, rows: [F32x8; UNIT]) -> F32x8 {
+        sum_rows(&rows)
+    }
+}
+
+/// Sum of each row. Not inlined: the compiler would take its shape for that of the loops before it, and mix
+/// lanes there.
+#[inline(never)]
+fn sum_rows(rows: &[F32x8; UNIT]) -> F32x8 {
+    let mut result = F32x8([0.0; UNIT]);
+    for (sum, row) in result.0.iter_mut().zip(rows) {
+        let [a, b, c, d, e, f, g, h] = row.0;
+        *sum = ((a + b) + (c + d)) + ((e + f) + (g + h));
+    }
+    result
 }

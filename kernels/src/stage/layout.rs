@@ -44,15 +44,20 @@ impl FeatureMap {
         self.pixels() * UNIT
     }
 
+    /// Pixels of one channel.
+    pub(crate) fn plane(&self) -> usize {
+        self.height * self.width
+    }
+
     /// Pixels of 8 channels.
     pub(crate) fn pixels(&self) -> usize {
-        self.channels.div_ceil(UNIT) * self.height * self.width
+        self.channels.div_ceil(UNIT) * self.plane()
     }
 
     /// Where value `i` of the internal layout stands in (C,H,W); `None` for what fills up a block.
     #[must_use]
     pub fn planar_index(&self, i: usize) -> Option<usize> {
-        let plane = self.height * self.width;
+        let plane = self.plane();
         let (pixel, lane) = (i / UNIT, i % UNIT);
         let channel = pixel / plane * UNIT + lane;
         (channel < self.channels).then(|| channel * plane + pixel % plane)
@@ -163,7 +168,7 @@ impl FeatureMap {
     }
 
     pub(crate) fn read_planar(&self, from: &[f32], to: &mut [Pixel]) {
-        let plane = self.height * self.width;
+        let plane = self.plane();
         let last = self.channels % UNIT;
         if last != 0 {
             to[self.channels / UNIT * plane..].fill([0.0; UNIT]);
@@ -177,7 +182,7 @@ impl FeatureMap {
     }
 
     pub(crate) fn write_planar(&self, from: &[Pixel], to: &mut [f32]) {
-        let plane = self.height * self.width;
+        let plane = self.plane();
         for (channel, to) in to.chunks_exact_mut(plane).enumerate() {
             let from = &from[channel / UNIT * plane..][..plane];
             for (to, from) in to.iter_mut().zip(from) {

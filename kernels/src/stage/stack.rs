@@ -4,13 +4,14 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use super::fused::{FusedConvStage, PreparedStage, StageScratch};
 use super::layout::FeatureMap;
-use super::{FusedConvStage, PreparedStage, StageOptions, StageScratch, StageShape};
+use super::{StageOptions, StageShape};
 use crate::ShapeError;
 use crate::buffer::Buffer;
-use crate::conv2d::fft::Map;
-use crate::conv2d::fft::analysis::{Codes, PooledGradient};
+use crate::conv2d::map::{Map, ToPlanes};
 use crate::conv2d::plan::{Algorithm, Plan};
+use crate::conv2d::pooling::{Codes, PooledGradient};
 use crate::reduce::{images_per_chunk, sum_in_order};
 use crate::shape::{check_len, whole_items};
 use crate::simd::{Level, Pixel, UNIT};
@@ -40,6 +41,14 @@ pub struct Prepared {
     training: bool,
 }
 
+impl Prepared {
+    /// Whether a backward pass may follow.
+    #[must_use]
+    pub fn for_training(&self) -> bool {
+        self.training
+    }
+}
+
 /// What the forward pass keeps for the backward pass: the pooled map and the codes of every stage.
 ///
 /// Reused from step to step; it grows to the largest mini-batch seen.
@@ -65,6 +74,15 @@ impl StackActivations {
         self.stages.last().map_or(&[], |stage| {
             stage.values.as_slice(self.images * stage.pixels * UNIT)
         })
+    }
+
+    /// Pixels and codes of the last stage, of all images.
+    pub(super) fn last_mut(&mut self) -> (&mut [Pixel], &mut [Codes]) {
+        let Some(stage) = self.stages.last_mut() else {
+            return (&mut [], &mut []);
+        };
+        let len = self.images * stage.pixels;
+        (stage.values.slice(len), stage.codes.slice(len))
     }
 
     /// What stage `stage` keeps: its pooled map (N, internal layout) and, alike, one code a window: the
@@ -93,6 +111,7 @@ impl StackActivations {
 #[derive(Debug)]
 pub struct ConvStack {
     stages: Vec<FusedConvStage>,
+    level: Level,
     input_gradient: bool,
     scratch: Mutex<Vec<StackScratch>>,
 }
@@ -167,6 +186,7 @@ impl ConvStack {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             stages,
+            level,
             input_gradient,
             scratch: Mutex::new(Vec::new()),
         })
@@ -252,7 +272,7 @@ impl ConvStack {
             .zip(x.par_chunks_exact(self.input().planar_len()))
             .try_for_each(|(outputs, image)| {
                 self.with_scratch(|scratch| {
-                    let mut input = Map::Plane(image);
+                    let mut input = Map::Planes(image);
                     let stages = self.stages.iter().zip(&prepared.stages);
                     for (((stage, prepared), scratch), (values, codes)) in
                         stages.zip(&mut scratch.stages).zip(outputs)
@@ -290,7 +310,7 @@ impl ConvStack {
                         codes,
                     } = scratch;
                     let [mut current, mut next] = maps.each_mut();
-                    let mut input = Map::Plane(image);
+                    let mut input = Map::Planes(image);
                     let last = self.stages.len() - 1;
                     let steps = self.stages.iter().zip(&prepared.stages).zip(stages);
                     for (i, ((stage, prepared), scratch)) in steps.enumerate() {
@@ -441,7 +461,7 @@ impl ConvStack {
                 )
             };
             let input = match i {
-                0 => Map::Plane(x),
+                0 => Map::Planes(x),
                 _ => Map::Pixels(kept(i - 1).0),
             };
             let (_, codes) = kept(i);
@@ -470,8 +490,12 @@ impl ConvStack {
             std::mem::swap(&mut current, &mut next);
         }
         if let Some(dx) = input_gradient {
-            self.input()
-                .write_planar(&current[..self.input().pixels()], dx);
+            let [_, height, width] = self.input().shape();
+            self.level.run(ToPlanes {
+                pixels: &current[..self.input().pixels()],
+                plane: height * width,
+                planes: dx,
+            });
         }
         Ok(())
     }
@@ -494,10 +518,7 @@ impl ConvStack {
         let mut all = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
         for scratch in all.iter_mut() {
             for stage in &mut scratch.stages {
-                stage.fft.poison();
-                stage.generic.poison();
-                stage.pixels.fill([f32::NAN; UNIT]);
-                stage.taps.fill(f32::NAN);
+                stage.poison();
             }
             for map in &mut scratch.maps {
                 map.fill([f32::NAN; UNIT]);

@@ -5,6 +5,8 @@
     reason = "every test file is a crate of its own and uses some of these"
 )]
 
+pub(crate) mod stage;
+
 use dawn21_kernels::Float;
 use dawn21_kernels::rng::{Stream, generator, unit_interval};
 use rand_xoshiro::rand_core::Rng;

@@ -34,6 +34,8 @@ pub struct ArchitectureFile {
     _seed: Option<IgnoredAny>,
     #[serde(rename = "split")]
     _split: Option<IgnoredAny>,
+    #[serde(rename = "execution")]
+    _execution: Option<IgnoredAny>,
     #[serde(rename = "training")]
     _training: Option<IgnoredAny>,
 }

@@ -96,7 +96,7 @@ pub fn import(
         Format::SafeTensors => {
             let file = TensorFile::read(path)?;
             Imported {
-                parameters: read_parameters(path, &file, architecture, None)?,
+                parameters: read_parameters(path, &file, architecture, &[])?,
                 format: "safetensors with the names of torch.nn.Sequential".to_string(),
                 matches: Vec::new(),
             }

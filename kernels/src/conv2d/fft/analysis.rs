@@ -10,14 +10,9 @@ use std::ops::Range;
 
 use super::Engine;
 use super::tiling::Units;
+use crate::conv2d::pooling::{Codes, DEAD, ExpandWindows, PooledGradient};
 use crate::fft::{Complex, Sink, Source, Transform};
-use crate::simd::{Kernel, Pixel, Simd, UNIT};
-
-/// Code of a pooling window through which no gradient flows.
-pub const DEAD: u8 = u8::MAX;
-
-/// Codes of one pooled pixel.
-pub(crate) type Codes = [u8; UNIT];
+use crate::simd::{Pixel, Simd, UNIT};
 
 /// Pairs of a group and how their channels fill vectors.
 #[derive(Debug, Clone, Copy)]
@@ -129,13 +124,6 @@ impl<S: Simd> Sink<S> for Contiguous<'_, S::V> {
     }
 }
 
-/// The gradient of a pooled map [block][H'][W'] and its codes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PooledGradient<'a> {
-    pub(crate) values: &'a [Pixel],
-    pub(crate) codes: &'a [Codes],
-}
-
 /// Width transforms of the tiles of the gradient of the convolution's output: `values` at the position
 /// `codes` of each window, else 0. It is expanded row by row into `line`, where the columns of tile A are
 /// followed by those of tile B, and never written as a whole.
@@ -209,49 +197,6 @@ pub(crate) fn gradient_rows<S: Simd>(
                 sink: Contiguous(&mut spectra[start..start + columns]),
                 work: &mut *engine.work,
             });
-        }
-    }
-}
-
-/// One row of windows, expanded: in each window the gradient stands where its code says.
-struct ExpandWindows<'a, V> {
-    /// Of each unit.
-    values: [&'a [Pixel]; 2],
-    codes: [&'a [Codes]; 2],
-    /// Code of the first column of a window in this row.
-    first_code: u8,
-    window_columns: usize,
-    line: &'a mut [V],
-}
-
-impl<S: Simd> Kernel<S> for ExpandWindows<'_, S::V> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self, simd: S) {
-        if self.window_columns == 2 {
-            self.windows(simd, 2);
-        } else {
-            let columns = self.window_columns;
-            self.windows(simd, columns);
-        }
-    }
-}
-
-impl<V: Copy> ExpandWindows<'_, V> {
-    #[inline(always)]
-    fn windows<S: Simd<V = V>>(self, simd: S, columns: usize) {
-        let units = self.values[0]
-            .iter()
-            .zip(self.values[1])
-            .zip(self.codes[0].iter().zip(self.codes[1]));
-        for (cells, ((value_0, value_1), (code_0, code_1))) in
-            self.line.chunks_exact_mut(columns).zip(units)
-        {
-            let value = simd.load_units([value_0, value_1]);
-            for (code, cell) in (self.first_code..).zip(cells) {
-                *cell = simd.select_code(value, [code_0, code_1], code);
-            }
         }
     }
 }

@@ -5,13 +5,15 @@
 //! gradient. Sums over pairs and over the images of a chunk stay in frequency space; one inverse transform
 //! at the end of the chunk makes the R x S taps. The bias gradient is the gradient's spectrum at frequency 0.
 
-use super::analysis::{self, Group, PooledGradient, StridedColumn, row_start};
+use super::analysis::{self, Group, StridedColumn, row_start};
 use super::product::{Accumulate, CHANNELS, Columns, Product};
 use super::scratch::{Scratch, Sizes, sums_len};
 use super::single::{self, AddProduct, InputSpectra};
 use super::spectra::Direction;
-use super::{Engine, Fft, Map, synthesis};
+use super::{Engine, Fft, synthesis};
 use crate::ShapeError;
+use crate::conv2d::map::Map;
+use crate::conv2d::pooling::PooledGradient;
 use crate::fft::{Complex, MAX_LENGTH, Sink, Source, Transform};
 use crate::simd::{Kernel, Pixel, Simd, UNIT, lanes_of};
 
@@ -41,7 +43,7 @@ impl<S: Simd> Kernel<S> for Backward<'_> {
             self.scratch.sums.slice::<f32>(len).fill(0.0);
         }
         match self.input {
-            Map::Plane(image) => self.single(simd, image),
+            Map::Planes(image) => self.single(simd, image),
             Map::Pixels(map) => self.channels(simd, map),
         }
         Ok(())

@@ -5,9 +5,11 @@ use super::product::{Columns, Product};
 use super::scratch::{Scratch, Sizes};
 use super::single::{self, InputSpectra, Pointwise};
 use super::spectra::Direction;
-use super::synthesis::{self, Epilogue, FirstRows, column_pitch};
-use super::{Engine, Fft, Map};
+use super::synthesis::{self, FirstRows, column_pitch};
+use super::{Engine, Fft};
 use crate::ShapeError;
+use crate::conv2d::map::Map;
+use crate::conv2d::pooling::Epilogue;
 use crate::fft::{Complex, MAX_LENGTH, Transform};
 use crate::simd::{Kernel, Pixel, Simd};
 
@@ -28,7 +30,7 @@ impl<S: Simd> Kernel<S> for Forward<'_> {
     fn run(self, simd: S) -> Result<(), ShapeError> {
         self.scratch.reserve_forward::<S>(self.fft)?;
         match self.input {
-            Map::Plane(image) => self.single(simd, image),
+            Map::Planes(image) => self.single(simd, image),
             Map::Pixels(map) => self.channels(simd, map),
         }
         Ok(())

@@ -21,22 +21,14 @@ pub(crate) mod single;
 pub(crate) mod spectra;
 pub(crate) mod synthesis;
 pub(crate) mod tiling;
+pub(crate) mod work;
 
 use spectra::{Direction, SpectraLayout};
 use tiling::{Pairing, Tiling, Units};
 
 use crate::fft::{Complex, Twiddles};
 use crate::shape::{Conv2dShape, MaxPool2dShape};
-use crate::simd::{Pixel, Simd, UNIT};
-
-/// A map of one image.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Map<'a> {
-    /// One channel, [H][W].
-    Plane(&'a [f32]),
-    /// [block][H][W] of pixels of 8 channels.
-    Pixels(&'a [Pixel]),
-}
+use crate::simd::{Simd, UNIT};
 
 /// What every step of the work on one image needs.
 pub(crate) struct Engine<'a, S: Simd> {

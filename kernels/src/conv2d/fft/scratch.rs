@@ -1,11 +1,11 @@
 //! Memory that one thread needs for one image.
 
 use super::Fft;
-use super::analysis::Codes;
 use super::product::CHANNELS;
 use super::synthesis::column_pitch;
 use crate::ShapeError;
 use crate::buffer::Buffer;
+use crate::conv2d::pooling::Codes;
 use crate::fft::{Complex, MAX_LENGTH};
 use crate::simd::{Pixel, Simd, UNIT};
 

@@ -2,13 +2,13 @@
 //! convolution (bias, ReLU, pooling) done while a row of windows is still in the first-level cache.
 //!
 //! An inverse transform is a forward one of numbers with real and imaginary part exchanged; sources and
-//! sinks here exchange them. The maximum of a window is taken before the bias is added, which is the same
-//! since rounding keeps order.
+//! sinks here exchange them.
 
 use std::ops::Range;
 
 use super::Engine;
-use super::analysis::{Codes, DEAD, Group};
+use super::analysis::Group;
+use crate::conv2d::pooling::{Epilogue, PoolWindows};
 use crate::fft::{Complex, Sink, Source, Transform};
 use crate::simd::{Kernel, Pixel, Simd, UNIT};
 
@@ -94,15 +94,6 @@ impl<S: Simd> Sink<S> for Line<'_, S::V> {
     }
 }
 
-/// What follows the convolution, and where its result goes.
-pub(crate) struct Epilogue<'a> {
-    pub(crate) bias: &'a [Pixel],
-    pub(crate) relu: bool,
-    /// Pooled map, [block][H'][W'].
-    pub(crate) values: &'a mut [Pixel],
-    pub(crate) codes: &'a mut [Codes],
-}
-
 /// Inverse width transforms of a group, with bias, ReLU and pooling.
 ///
 /// `rows` starts with the spectra of the first of `vectors`; `line` holds two tile rows for every row of a
@@ -174,70 +165,6 @@ pub(crate) fn pooled_rows<S: Simd>(
                     values: &mut *epilogue.values,
                     codes: &mut *epilogue.codes,
                 });
-            }
-        }
-    }
-}
-
-/// Maximum, bias, ReLU and code of every window of a segment.
-struct PoolWindows<'a, V> {
-    line: &'a [V],
-    pitch: usize,
-    window: [usize; 2],
-    bias: &'a [Pixel; 2],
-    relu: bool,
-    targets: [(usize, usize); 2],
-    values: &'a mut [Pixel],
-    codes: &'a mut [Codes],
-}
-
-impl<S: Simd> Kernel<S> for PoolWindows<'_, S::V> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run(self, simd: S) {
-        if self.window == [2, 2] {
-            self.windows(simd, [2, 2]);
-        } else {
-            let window = self.window;
-            self.windows(simd, window);
-        }
-    }
-}
-
-impl<V: Copy> PoolWindows<'_, V> {
-    #[inline(always)]
-    fn windows<S: Simd<V = V>>(self, simd: S, [rows, columns]: [usize; 2]) {
-        let zero = simd.splat(0.0);
-        let one = simd.splat(1.0);
-        let dead = simd.splat(f32::from(DEAD));
-        let bias = simd.load_units([&self.bias[0], &self.bias[1]]);
-        let count = self.targets[0].1.max(self.targets[1].1);
-        for window in 0..count {
-            let mut best = self.line[window * columns];
-            let (mut code, mut position) = (zero, zero);
-            for r in 0..rows {
-                let cells = &self.line[r * self.pitch + window * columns..][..columns];
-                for (s, &cell) in cells.iter().enumerate() {
-                    if (r, s) != (0, 0) {
-                        position = simd.add(position, one);
-                        // The first of equals stays.
-                        code = simd.select_greater(cell, best, position, code);
-                        best = simd.select_greater(cell, best, cell, best);
-                    }
-                }
-            }
-            let mut value = simd.add(best, bias);
-            if self.relu {
-                // Written so that NaN stays alive and shows in the loss.
-                code = simd.select_not_greater(value, zero, dead, code);
-                value = simd.select_not_greater(value, zero, zero, value);
-            }
-            for (u, (start, count)) in self.targets.into_iter().enumerate() {
-                if window < count {
-                    simd.store_unit(value, u, &mut self.values[start + window]);
-                    simd.store_unit_bytes(code, u, &mut self.codes[start + window]);
-                }
             }
         }
     }

@@ -1,0 +1,69 @@
+//! The script of the paper's experiment, small.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use common::text;
+
+#[test]
+fn the_experiment_runs_small_and_goes_on_where_it_stopped() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let work = directory.path().join("work");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gillet2019/run");
+    let run = |steps: &[&str]| {
+        let output = Command::new("bash")
+            .arg(&script)
+            .args(["--quick", "--work", text(&work), "--runs", "paper stable"])
+            .args(steps)
+            .env("DAWN21", env!("CARGO_BIN_EXE_dawn21"))
+            .output()
+            .expect("bash");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    };
+    run(&["simulate", "train"]);
+    let model = work.join("runs/paper-1/model.safetensors");
+    let trained = fs::metadata(&model)
+        .expect("model")
+        .modified()
+        .expect("time");
+    run(&[]);
+    let again = fs::metadata(&model)
+        .expect("model")
+        .modified()
+        .expect("time");
+    assert_eq!(trained, again, "a finished training is not done again");
+    for kind in ["paper-1", "stable-1"] {
+        assert!(work.join(format!("runs/{kind}/report.html")).is_file());
+        for file in [
+            "run.toml",
+            "history.csv",
+            "metrics.json",
+            "predictions.csv",
+            "commands.tsv",
+        ] {
+            assert!(
+                work.join(format!("results/{kind}/{file}")).is_file(),
+                "{kind}/{file}"
+            );
+        }
+    }
+}
+
+#[test]
+fn unknown_arguments_of_the_experiment_are_named() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gillet2019/run");
+    let output = Command::new("bash")
+        .arg(script)
+        .arg("--quik")
+        .output()
+        .expect("bash");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--quik"));
+}
