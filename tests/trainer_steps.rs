@@ -190,8 +190,7 @@ fn validation_scores_are_those_of_evaluate_on_the_validation_set() {
         metrics["loss"].as_f64().expect("loss")
     };
     let last = *column(&run, "validation_loss").last().expect("epochs");
-    // The targets of the trainer are rounded to f32, those of an evaluation are not.
-    assert!((metrics("validation") - last).abs() < 3e-7 * last);
+    assert!((metrics("validation") - last).abs() < 1e-12 * last);
     assert!(
         (metrics("test") - last).abs() > 1e-6 * last,
         "another set has another loss"

@@ -289,6 +289,5 @@ fn the_best_model_has_the_averaged_weights() {
     let file = fs::read_to_string(directory.path().join("metrics.json")).expect("metrics");
     let metrics: serde_json::Value = serde_json::from_str(&file).expect("JSON");
     let loss = metrics["loss"].as_f64().expect("loss");
-    // The targets of the trainer are rounded to f32, those of an evaluation are not.
-    assert!((loss - best).abs() < 3e-7 * best, "{loss} {losses:?}");
+    assert!((loss - best).abs() < 1e-12 * best, "{loss} {losses:?}");
 }

@@ -159,7 +159,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         part: part.name().to_string(),
         light_cones: light_cones.len(),
         images: scores.predictions,
-        loss: scores.loss,
+        loss: predictions.of_first_images(&images).loss(),
         bootstrap_seed: seed,
         parameters: scores.parameters,
         each_image: several.then(|| score(&physical, parameters, seed)),

@@ -42,7 +42,8 @@ impl Predictor {
                 None,
                 Some(format!(
                     "no {CALIBRATION_FILE} beside {}: values without uncertainties, and no warning of images unlike \
-                     those trained on; `dawn21 evaluate RUN DATA` with the data of the training makes one of the best weights",
+                     those trained on; `dawn21 evaluate RUN DATA` with the data of the training makes one of \
+                     the best weights",
                     file.display()
                 )),
             ),

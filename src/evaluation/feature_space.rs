@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 /// Spread of a feature that never varied, as a share of the typical one.
 const LEAST_SPREAD: f64 = 1e-3;
-/// The limit lies this much above the farthest validation image: rounding differs between batches.
+/// With so many validation images the limit is theirs alone.
+const ENOUGH_IMAGES: usize = 100;
+/// The limit lies this much above the farthest image seen: rounding differs between batches.
 const MARGIN: f64 = 1.01;
 
 /// Mean and covariance of the features of training images, and the largest distance that is usual.
@@ -27,7 +29,8 @@ pub struct FeatureSpace {
 
 impl FeatureSpace {
     /// The space of training images, with the farthest of the validation images as the limit: another image
-    /// of the same kind goes beyond it with a probability of 1 in (validation images + 1).
+    /// of the same kind goes beyond it with a probability of 1 in (validation images + 1). With few validation
+    /// images that would be often, and the training images count for the limit, too.
     ///
     /// The correlation matrix is shrunk towards the identity (Ledoit & Wolf 2004), so that there may be fewer
     /// images than features. None when there is no feature, or no image in one of the two sets.
@@ -66,7 +69,13 @@ impl FeatureSpace {
         let standardised: Vec<Vec<f64>> =
             training.iter().map(|row| space.standardise(row)).collect();
         space.factor = cholesky(&shrunk_correlations(&standardised), features);
-        let farthest = validation.iter().map(|row| space.distance(row));
+        let also = if validation.len() < ENOUGH_IMAGES {
+            training
+        } else {
+            &[]
+        };
+        let known = validation.iter().chain(also);
+        let farthest = known.map(|row| space.distance(row));
         space.limit = MARGIN * farthest.fold(0.0, f64::max);
         Some(space)
     }
@@ -221,6 +230,19 @@ mod tests {
         // A constant that is another one.
         assert!(space.distance(&[10.0, 0.0, 0.0, 4.0]) > 2.0 * space.limit);
         assert!(space.distance(&[10.0, 0.0, 0.0, 3.0]) < 0.2);
+    }
+
+    #[test]
+    fn few_validation_images_leave_the_limit_to_the_training_images_too() {
+        // Validation images in the very middle of the training images.
+        let (training, validation) = (rows(500, 1), vec![vec![10.0, 0.0, 0.0, 3.0]; 100]);
+        let limit = |validation: &[Vec<f64>]| {
+            let space = FeatureSpace::fit(&training, validation).expect("images");
+            let distances = training.iter().map(|row| space.distance(row));
+            space.limit / distances.fold(0.0, f64::max)
+        };
+        assert!(limit(&validation) < 0.1);
+        assert!((limit(&validation[..99]) - MARGIN).abs() < 1e-12);
     }
 
     #[test]

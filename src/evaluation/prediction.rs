@@ -40,6 +40,21 @@ impl Predictions {
         sum / self.outputs.len() as f64
     }
 
+    /// Those of the first image of each light-cone, `images` being all that were predicted.
+    #[must_use]
+    pub fn of_first_images(&self, images: &[ImageIndex]) -> Self {
+        let count = self.outputs.len() / images.len().max(1);
+        let select = |values: &[f32]| {
+            let rows = values.chunks(count.max(1)).zip(images);
+            let first = rows.filter(|(_, index)| index.image == 0);
+            first.flat_map(|(row, _)| row).copied().collect()
+        };
+        Self {
+            outputs: select(&self.outputs),
+            targets: select(&self.targets),
+        }
+    }
+
     /// Truth and prediction of parameter `index` of `count`, for every image.
     #[must_use]
     pub fn scaled_pairs(&self, index: usize, count: usize) -> Vec<Pair> {

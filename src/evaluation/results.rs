@@ -34,7 +34,7 @@ pub struct Metrics {
     pub light_cones: usize,
     /// Number of images that the scores below count: the first one of each light-cone, as in the paper.
     pub images: usize,
-    /// Mean squared error of the scaled outputs.
+    /// Mean squared error of the scaled outputs, as in training.
     pub loss: f64,
     /// Seed of the bootstrap.
     pub bootstrap_seed: u64,
