@@ -34,6 +34,8 @@ fn stages_match_reference_for_odd_shapes() {
         Case::new([2, 90, 16], 9, [40, 9], [4, 1], 1),
         Case::new([1, 66, 70], 20, [33, 64], [2, 2], 1),
         Case::new([16, 5, 5], 8, [5, 5], [1, 1], 2),
+        // One channel and windows of one cell: tiles of 6 numbers over 11 taps overlap.
+        Case::new([1, 9, 40], 16, [3, 11], [1, 1], 1),
         // Windows larger than any block of pixels or windows.
         Case::new([1, 3, 260], 2, [2, 3], [2, 120], 1),
         Case::new([8, 130, 4], 2, [2, 1], [120, 2], 1),

@@ -281,7 +281,12 @@ pub(crate) fn check(
     let (features, codes, gradients) = run(&stack, data, input_gradient);
     let floats = |bits: &[u32]| bits.iter().map(|b| f32::from_bits(*b)).collect::<Vec<_>>();
     let map = stack.output();
-    let values = planar(map, &floats(&features));
+    let features = floats(&features);
+    for (i, value) in features.iter().enumerate() {
+        let fills_up = map.planar_index(i % map.internal_len()).is_none();
+        assert!(!fills_up || value.abs() <= 0.0, "{what}: {value} in no channel");
+    }
+    let values = planar(map, &features);
     let codes = planar_codes(map, &codes);
     let bounds = Bounds {
         case,
