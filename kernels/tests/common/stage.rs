@@ -284,7 +284,10 @@ pub(crate) fn check(
     let features = floats(&features);
     for (i, value) in features.iter().enumerate() {
         let fills_up = map.planar_index(i % map.internal_len()).is_none();
-        assert!(!fills_up || value.abs() <= 0.0, "{what}: {value} in no channel");
+        assert!(
+            !fills_up || value.abs() <= 0.0,
+            "{what}: {value} in no channel"
+        );
     }
     let values = planar(map, &features);
     let codes = planar_codes(map, &codes);
