@@ -19,7 +19,8 @@ use dawn21::model::parameters::Parameters;
 use dawn21::run_directory::RunDirectory;
 use dawn21::training::config::{Config, ConfigSources};
 use dawn21::training::observer::Silent;
-use dawn21::training::trainer::{Trainer, build};
+use dawn21::training::preparation::network as build;
+use dawn21::training::trainer::Trainer;
 use dawn21_kernels::loss::mean_squared_error;
 use dawn21_kernels::rmsprop::{self, RmsProp};
 

@@ -6,13 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use dawn21_kernels::rmsprop::RmsProp;
 use dawn21_kernels::rng::{Stream, generator, unit_interval};
 use rand::Rng;
 use serde::Serialize;
 
 use super::output::{line, note};
-use super::{CommandError, Threads, parse_image};
+use super::{CommandError, NetworkArguments, Threads, parse_image};
 use crate::atomic_file::FileError;
 use crate::data::batches::{ImageIndex, ImageReader, all_images};
 use crate::data::dataset::Dataset;
@@ -22,9 +21,10 @@ use crate::data::slices::Slicing;
 use crate::model::activations::Mode;
 use crate::model::engine::Engine;
 use crate::model::execution::Execution;
-use crate::model::parameters::Parameters;
-use crate::training::config::{Config, ConfigSources};
-use crate::training::trainer;
+use crate::training::config::Config;
+use crate::training::error::TrainingError;
+use crate::training::preparation;
+use crate::training::trainer::Trainer;
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -38,15 +38,8 @@ enum Work {
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Network of a preset; absent: gillet2019, the paper's
-    #[arg(long, value_name = "NAME")]
-    preset: Option<String>,
-    /// Network of a TOML file
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Replace one field, e.g. layer.0.filters=16; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    network: NetworkArguments,
     /// Measure on the images of a data directory instead of random ones
     #[arg(long, value_name = "DATA")]
     data: Option<PathBuf>,
@@ -101,12 +94,7 @@ struct Measurement {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     arguments.threads.apply()?;
-    let mut config = Config::load(&ConfigSources {
-        preset: arguments.preset.as_deref(),
-        file: arguments.config.as_deref(),
-        overrides: &arguments.overrides,
-        seed: None,
-    })?;
+    let mut config = arguments.network.load()?;
     if let Some(batch) = arguments.batch {
         config.training.batch_size = usize::from(batch);
     }
@@ -164,36 +152,29 @@ fn measure(
 ) -> Result<Measurement, CommandError> {
     let dataset = Dataset::open(data)?;
     let slicing = Slicing::new(dataset.manifest(), &config.slices)?;
-    let (architecture, description) = trainer::build(&dataset, &slicing, config)?;
+    let (architecture, description) = preparation::network(&dataset, &slicing, config)?;
     let light_cones: Vec<usize> = (0..dataset.light_cones().len()).collect();
     let images = all_images(&light_cones, &slicing);
     let batch = config.training.batch_size;
-    if arguments.mode == Work::Training {
-        trainer::check_batches(&architecture, batch, images.len())?;
-    }
-    let parameters = Parameters::initialize(&architecture, config.seed);
-    let mean_squares: Vec<Vec<f32>> = parameters
-        .trainable
-        .iter()
-        .map(|tensor| vec![0.0; tensor.values.len()])
-        .collect();
-    let targets = TargetScaling::new(&description.parameters);
-    let reader = ImageReader::new(&dataset, &slicing, config.input, targets)?;
-    let mut engine = Engine::new(architecture, Execution::new(config.execution)?)?;
-    let moments = match arguments.mode {
-        Work::Training => Some(&mean_squares[..]),
-        Work::Inference => None,
+    let state = Trainer::fresh_state(&architecture, config, None);
+    let (mut engine, moments) = match arguments.mode {
+        Work::Training => {
+            let count = images.len();
+            let engine = preparation::engine(&dataset, &slicing, config, &architecture, count)?;
+            (engine, Some(&state.mean_squares[..]))
+        }
+        Work::Inference => {
+            let execution = Execution::new(config.execution)?;
+            (Engine::new(architecture, execution)?, None)
+        }
     };
     engine
-        .load(&parameters, moments)
-        .map_err(crate::training::error::TrainingError::from)?;
-    drop((parameters, mean_squares));
-    let rmsprop = config.training.rmsprop;
-    let optimizer = RmsProp {
-        learning_rate: rmsprop.learning_rate,
-        rho: rmsprop.rho,
-        epsilon: rmsprop.epsilon,
-    };
+        .load(&state.parameters, moments)
+        .map_err(TrainingError::from)?;
+    drop(state);
+    let targets = TargetScaling::new(&description.parameters);
+    let reader = ImageReader::new(&dataset, &slicing, config.input, targets)?;
+    let optimizer = config.training.rmsprop.optimizer();
     let mut times = Vec::new();
     let mut scaled = Vec::new();
     for step in 0..arguments.warmup + arguments.steps {
@@ -214,7 +195,7 @@ fn measure(
             }
             Work::Inference => engine.predict().map(drop),
         };
-        result.map_err(crate::training::error::TrainingError::from)?;
+        result.map_err(TrainingError::from)?;
         if step >= arguments.warmup {
             times.push(started.elapsed().as_secs_f64());
         }

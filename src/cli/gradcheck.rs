@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use dawn21_kernels::rmsprop::RmsProp;
 use serde::Serialize;
 
 use super::output::{line, note};
-use super::{CommandError, Threads, parse_image, table};
+use super::{CommandError, NetworkArguments, Threads, parse_image, table};
 use crate::audit::adjoint::{ADJOINT_MEASURE, check_adjoints};
 use crate::audit::engine::{ENGINE_MEASURE, check_engine};
 use crate::audit::gradients::{
@@ -23,19 +22,12 @@ use crate::data::scaling::TargetScaling;
 use crate::data::slices::Slicing;
 use crate::model::architecture::{Architecture, ArchitectureError};
 use crate::model::network::Network;
-use crate::training::config::{Config, ConfigSources};
+use crate::training::config::Config;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Network of a preset; absent: gillet2019, the paper's
-    #[arg(long, value_name = "NAME")]
-    preset: Option<String>,
-    /// Network of a TOML file
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Replace one field, e.g. layer.0.filters=16; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
+    #[command(flatten)]
+    network: NetworkArguments,
     /// Check on the first images of a data directory instead of random ones
     #[arg(long, value_name = "DATA")]
     data: Option<PathBuf>,
@@ -88,12 +80,7 @@ struct Report<'a> {
 pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     arguments.threads.apply()?;
     let started = Instant::now();
-    let config = Config::load(&ConfigSources {
-        preset: arguments.preset.as_deref(),
-        file: arguments.config.as_deref(),
-        overrides: &arguments.overrides,
-        seed: None,
-    })?;
+    let config = arguments.network.load()?;
     let sections = audit(arguments, &config)?;
     let failed = sections
         .iter()
@@ -198,12 +185,7 @@ fn audit(arguments: &Arguments, config: &Config) -> Result<Vec<Section>, Command
         PRECISION_MEASURE,
         check_precision(&shapes, seed).map_err(AuditError::from)?,
     ));
-    let rmsprop = config.training.rmsprop;
-    let optimizer = RmsProp {
-        learning_rate: rmsprop.learning_rate,
-        rho: rmsprop.rho,
-        epsilon: rmsprop.epsilon,
-    };
+    let optimizer = config.training.rmsprop.optimizer();
     sections.push(section(
         "the optimiser's steps",
         OPTIMIZER_MEASURE,

@@ -11,7 +11,7 @@ use crate::data::slices::{SliceConfig, Slicing};
 use crate::model::engine::Engine;
 use crate::model::execution::Execution;
 use crate::training::config::{Config, ConfigSources};
-use crate::training::trainer;
+use crate::training::preparation;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -80,7 +80,7 @@ fn print_plans(arguments: &Arguments, dataset: &Dataset) -> Result<(), CommandEr
         ..ConfigSources::default()
     })?;
     let slicing = Slicing::new(dataset.manifest(), &config.slices)?;
-    let (architecture, _) = trainer::build(dataset, &slicing, &config)?;
+    let (architecture, _) = preparation::network(dataset, &slicing, &config)?;
     let engine = Engine::new(architecture, Execution::new(config.execution)?)?;
     let plans = engine.plans();
     if plans.is_empty() {

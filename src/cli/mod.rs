@@ -46,7 +46,7 @@ use crate::model::execution::ExecutionError;
 use crate::model::model_file::ModelError;
 use crate::run_directory::RunDirectoryError;
 use crate::tensor_file::TensorFileError;
-use crate::training::config::ConfigError;
+use crate::training::config::{Config, ConfigError, ConfigSources};
 use crate::training::error::TrainingError;
 use crate::training::run_record::RunRecordError;
 
@@ -177,6 +177,31 @@ pub fn main() -> ExitCode {
             output::note(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Which settings, for every command that needs a network but no run.
+#[derive(Debug, clap::Args)]
+struct NetworkArguments {
+    /// Network of a preset; absent: gillet2019, the paper's
+    #[arg(long, value_name = "NAME")]
+    preset: Option<String>,
+    /// Network of a TOML file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Replace one field, e.g. layer.0.filters=16; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+impl NetworkArguments {
+    fn load(&self) -> Result<Config, ConfigError> {
+        Config::load(&ConfigSources {
+            preset: self.preset.as_deref(),
+            file: self.config.as_deref(),
+            overrides: &self.overrides,
+            seed: None,
+        })
     }
 }
 

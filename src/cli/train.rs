@@ -21,8 +21,9 @@ use crate::model::summary::Summary;
 use crate::run_directory::{RunDirectory, RunLock};
 use crate::training::checkpoint::{Checkpoint, Position};
 use crate::training::config::{Config, ConfigSources, DEFAULT_PRESET};
+use crate::training::preparation;
 use crate::training::run_record::RunRecord;
-use crate::training::trainer::{self, Outcome, Trainer};
+use crate::training::trainer::{Outcome, Trainer};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -129,13 +130,14 @@ fn start(arguments: &Arguments, dataset: &Dataset) -> Result<Prepared, CommandEr
     let slicing = Slicing::new(dataset.manifest(), &config.slices)?;
     config.input.check()?;
     let split = Split::new(dataset.light_cones().len(), &config.split)?;
-    let (architecture, description) = trainer::build(dataset, &slicing, &config)?;
+    let (architecture, description) = preparation::network(dataset, &slicing, &config)?;
     let images = training_images(
         &split.light_cones(Part::Train),
         &slicing,
         config.training.images_per_light_cone,
     )?;
-    trainer::check(dataset, &slicing, &config, &architecture, images.len())?;
+    // Found out before there is a run directory.
+    preparation::engine(dataset, &slicing, &config, &architecture, images.len())?;
     let initial = match &arguments.init_from {
         Some(path) => Some(initial_weights(
             arguments,
@@ -245,7 +247,7 @@ fn resume(arguments: &Arguments, path: &Path, dataset: &Dataset) -> Result<Prepa
     let config = record.config;
     let split = read_split(&run, dataset, &config)?;
     let slicing = Slicing::new(dataset.manifest(), &config.slices)?;
-    let (architecture, _) = trainer::build(dataset, &slicing, &config)?;
+    let (architecture, _) = preparation::network(dataset, &slicing, &config)?;
     let mut state = Checkpoint::read(&run.checkpoint(), &architecture).map_err(|error| {
         CommandError::Usage(format!(
             "{error}\n{} cannot be resumed; start a new run, from its best weights if there are any, with --init-from",

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use dawn21_kernels::rmsprop::RmsProp;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
@@ -101,6 +102,24 @@ pub struct RmsPropConfig {
     pub rho: f64,
     /// Added to the root of that mean.
     pub epsilon: f64,
+}
+
+impl RmsPropConfig {
+    /// The optimiser at a learning rate.
+    #[must_use]
+    pub fn at_rate(self, learning_rate: f64) -> RmsProp {
+        RmsProp {
+            learning_rate,
+            rho: self.rho,
+            epsilon: self.epsilon,
+        }
+    }
+
+    /// The optimiser of the first epoch.
+    #[must_use]
+    pub fn optimizer(self) -> RmsProp {
+        self.at_rate(self.learning_rate)
+    }
 }
 
 /// Why a configuration cannot be used.

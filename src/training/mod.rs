@@ -5,6 +5,7 @@ pub mod config;
 pub mod error;
 pub mod history;
 pub mod observer;
+pub mod preparation;
 pub mod run_record;
 pub mod schedule;
 pub mod trainer;

@@ -9,13 +9,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use dawn21_kernels::rmsprop::RmsProp;
-
 use super::checkpoint::{BestEpoch, Checkpoint, Position};
-use super::config::{Config, TrainingConfig};
+use super::config::Config;
 use super::error::TrainingError;
 use super::history::{self, EpochRecord};
 use super::observer::TrainingObserver;
+use super::preparation;
 use crate::data::augmentation::View;
 use crate::data::batches::{
     ImageIndex, ImageReader, batch_ranges, first_images, shuffled, training_images,
@@ -29,8 +28,6 @@ use crate::evaluation::prediction::predict;
 use crate::model::activations::Mode;
 use crate::model::architecture::Architecture;
 use crate::model::engine::Engine;
-use crate::model::execution::Execution;
-use crate::model::layer::Layer;
 use crate::model::model_file::{self, ModelDescription};
 use crate::model::parameters::Parameters;
 use crate::run_directory::RunDirectory;
@@ -61,70 +58,6 @@ pub struct Trainer<'a> {
     last_saved: Instant,
 }
 
-/// The network and its description for a data set.
-///
-/// # Errors
-/// [`TrainingError`] when slices or layers do not fit the cubes.
-pub fn build(
-    dataset: &Dataset,
-    slicing: &Slicing,
-    config: &Config,
-) -> Result<(Architecture, ModelDescription), TrainingError> {
-    let manifest = dataset.manifest();
-    let image = [slicing.rows(), slicing.columns()];
-    let outputs = manifest.parameters.len();
-    let layers = config.effective_layers();
-    let architecture = Architecture::resolve(&layers, image, manifest.cell_mpc, outputs)?;
-    let slices = config.slices.clone();
-    let description = ModelDescription::new(&architecture, manifest, config.input, slices);
-    Ok((architecture, description))
-}
-
-/// Checks everything that [`Trainer::new`] would refuse, before a run directory is made.
-///
-/// # Errors
-/// [`TrainingError`] names the setting that does not fit data, network or processor.
-pub fn check(
-    dataset: &Dataset,
-    slicing: &Slicing,
-    config: &Config,
-    architecture: &Architecture,
-    images: usize,
-) -> Result<(), TrainingError> {
-    check_batches(architecture, config.training.batch_size, images)?;
-    let augmentation = config.training.augmentation;
-    augmentation.check(dataset.manifest(), slicing)?;
-    Engine::new(architecture.clone(), Execution::new(config.execution)?)?;
-    Ok(())
-}
-
-/// Checks that no batch of `images` training images would be a single one in front of a normalisation of
-/// features, which would find no variance in it.
-///
-/// # Errors
-/// [`TrainingError::SingleImageBatches`] otherwise.
-pub fn check_batches(
-    architecture: &Architecture,
-    batch_size: usize,
-    images: usize,
-) -> Result<(), TrainingError> {
-    let of_features = |layer: &Layer| matches!(layer, Layer::BatchNorm { shape, .. } if shape.image_len() == shape.channels());
-    if (batch_size == 1 || images == 1) && architecture.layers().iter().any(of_features) {
-        return Err(TrainingError::SingleImageBatches { batch_size, images });
-    }
-    Ok(())
-}
-
-/// Learning rate of the first epoch.
-fn first_learning_rate(training: &TrainingConfig) -> f64 {
-    let largest = training.rmsprop.learning_rate;
-    let cosine = &training.cosine_decay;
-    match cosine.enabled {
-        true => cosine.learning_rate(largest, 0, training.epochs),
-        false => largest,
-    }
-}
-
 impl<'a> Trainer<'a> {
     /// Prepares a training that starts from `state`: a fresh one ([`Trainer::fresh_state`]) or a
     /// checkpoint.
@@ -139,21 +72,15 @@ impl<'a> Trainer<'a> {
         run: &'a RunDirectory,
         state: Checkpoint,
     ) -> Result<Self, TrainingError> {
-        let (architecture, description) = build(dataset, slicing, config)?;
+        let (architecture, description) = preparation::network(dataset, slicing, config)?;
         let training_images = training_images(
             &split.light_cones(Part::Train),
             slicing,
             config.training.images_per_light_cone,
         )?;
-        check(
-            dataset,
-            slicing,
-            config,
-            &architecture,
-            training_images.len(),
-        )?;
+        let images = training_images.len();
+        let mut engine = preparation::engine(dataset, slicing, config, &architecture, images)?;
         let targets = TargetScaling::new(&description.parameters);
-        let mut engine = Engine::new(architecture, Execution::new(config.execution)?)?;
         engine.load(&state.parameters, Some(&state.mean_squares))?;
         if config.training.weight_averaging.enabled {
             engine.load_average(Some(state.average.as_ref().unwrap_or(&state.parameters)))?;
@@ -190,7 +117,7 @@ impl<'a> Trainer<'a> {
             parameters,
             mean_squares,
             average: None,
-            position: Position::start(first_learning_rate(&config.training)),
+            position: Position::start(config.training.rmsprop.learning_rate),
         }
     }
 
@@ -226,6 +153,7 @@ impl<'a> Trainer<'a> {
             if self.position.stopped_early {
                 return Ok(Outcome::StoppedEarly);
             }
+            self.begin_epoch();
             if !self.train_epoch(observer, stop)? {
                 self.save()?;
                 return Ok(Outcome::Interrupted);
@@ -233,6 +161,17 @@ impl<'a> Trainer<'a> {
             self.finish_epoch(observer)?;
         }
         Ok(Outcome::Finished)
+    }
+
+    /// The learning rate of a schedule that is a function of the epoch, of a resumed run with more epochs too.
+    fn begin_epoch(&mut self) {
+        let training = &self.config.training;
+        if training.cosine_decay.enabled {
+            let (largest, epochs) = (training.rmsprop.learning_rate, training.epochs);
+            let epoch = self.position.epochs_done;
+            self.position.learning_rate =
+                training.cosine_decay.learning_rate(largest, epoch, epochs);
+        }
     }
 
     /// Goes on with the current epoch; false when asked to stop before its end.
@@ -292,12 +231,8 @@ impl<'a> Trainer<'a> {
         let input = self.engine.input_mut();
         self.reader
             .read_views(batch, &views, input, &mut self.targets)?;
-        let settings = self.config.training.rmsprop;
-        let optimizer = RmsProp {
-            learning_rate: self.position.learning_rate,
-            rho: settings.rho,
-            epsilon: settings.epsilon,
-        };
+        let rmsprop = self.config.training.rmsprop;
+        let optimizer = rmsprop.at_rate(self.position.learning_rate);
         let mode = Mode::Training {
             seed: self.config.seed,
             step: self.position.step,
@@ -362,10 +297,9 @@ impl<'a> Trainer<'a> {
             self.config.training.batch_size,
             |_| {},
         );
-        let validated = self.engine.parameters();
         self.engine.swap_average();
         recalibrated?;
-        let (predictions, validated) = (predictions?, validated?);
+        let predictions = predictions?;
         if !predictions.loss().is_finite() {
             return Err(TrainingError::NonFiniteValidation {
                 epoch: self.position.epochs_done + 1,
@@ -392,18 +326,11 @@ impl<'a> Trainer<'a> {
             monitor.select(record.train_loss, record.validation_loss)
         };
         let plateau = &training.reduce_on_plateau;
-        position.learning_rate = match training.cosine_decay.enabled {
-            true => {
-                let (largest, epochs) = (training.rmsprop.learning_rate, training.epochs);
-                let next = position.epochs_done + 1;
-                training.cosine_decay.learning_rate(largest, next, epochs)
-            }
-            false => plateau.after_epoch(
-                &mut position.plateau,
-                watched(plateau.monitor),
-                position.learning_rate,
-            ),
-        };
+        position.learning_rate = plateau.after_epoch(
+            &mut position.plateau,
+            watched(plateau.monitor),
+            position.learning_rate,
+        );
         let stopping = &training.early_stopping;
         position.stopped_early =
             stopping.after_epoch(&mut position.early_stopping, watched(stopping.monitor));
@@ -423,7 +350,7 @@ impl<'a> Trainer<'a> {
         position.seconds = 0.0;
         position.history.push(record.clone());
         if best {
-            self.write_best(&record, &validated)?;
+            self.write_best(&record)?;
         }
         let parameters = &self.description.parameters;
         history::write(&self.run.history(), parameters, &self.position.history)?;
@@ -435,11 +362,7 @@ impl<'a> Trainer<'a> {
     /// Replaces the best weights, unless those on disk are better still: they can be, when a crash
     /// came after they were written and before the checkpoint, and the epoch was then repeated by
     /// another kind of processor.
-    fn write_best(
-        &self,
-        record: &EpochRecord,
-        parameters: &Parameters<f32>,
-    ) -> Result<(), TrainingError> {
+    fn write_best(&mut self, record: &EpochRecord) -> Result<(), TrainingError> {
         let path = self.run.model();
         if path.exists() {
             let kept = model_file::read_description(&path)?;
@@ -456,12 +379,18 @@ impl<'a> Trainer<'a> {
             validation_loss: Some(record.validation_loss),
             ..self.description.clone()
         };
+        // What was validated: the average, if one is kept.
+        let average = self.engine.average()?;
+        let parameters = match average {
+            Some(average) => average,
+            None => self.engine.parameters()?,
+        };
         let architecture = self.engine.architecture();
         Ok(model_file::write(
             &path,
             &description,
             architecture,
-            parameters,
+            &parameters,
         )?)
     }
 
