@@ -39,7 +39,7 @@ pub enum RunDirectoryError {
         path: PathBuf,
     },
     /// It is no run directory.
-    #[error("{}: no run directory, `{missing}` is missing", path.display())]
+    #[error("{}: no run directory, `{missing}` is missing; give one that `dawn21 train` or `import-model` made", path.display())]
     NoRun {
         /// The directory.
         path: PathBuf,

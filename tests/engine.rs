@@ -7,6 +7,7 @@ use dawn21::model::engine::{Engine, Gradients};
 use dawn21::model::execution::{Convolution, Execution};
 use dawn21::model::network::Network;
 use dawn21::model::parameters::Parameters;
+use dawn21_kernels::conv2d::plan::Algorithm;
 use dawn21_kernels::loss::mean_squared_error;
 use dawn21_kernels::rmsprop::{self, RmsProp};
 use dawn21_kernels::rng::{Stream, generator, unit_interval};
@@ -132,9 +133,9 @@ fn executions() -> Vec<Execution> {
     println!("levels run: {levels:?}");
     let algorithms = [
         Convolution::Auto,
-        Convolution::Direct,
-        Convolution::Im2col,
-        Convolution::Fft,
+        Convolution::By(Algorithm::Direct),
+        Convolution::By(Algorithm::Im2col),
+        Convolution::By(Algorithm::Fft),
         Convolution::Plain,
     ];
     levels

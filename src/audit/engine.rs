@@ -1,6 +1,7 @@
 //! The engine that trains against the network in f64, whole: every gradient at every vector level.
 
 use dawn21_kernels::ShapeError;
+use dawn21_kernels::conv2d::plan::Algorithm;
 use dawn21_kernels::simd::Level;
 
 use super::gradients::Subject;
@@ -40,7 +41,7 @@ pub fn check_engine(subject: &Subject) -> Result<Vec<Check>, ShapeError> {
     let of_all = sizes.fold(0.0, f64::max);
     let mut checks = Vec::new();
     for level in Level::available() {
-        for convolution in [Convolution::Direct, Convolution::Im2col, Convolution::Fft] {
+        for convolution in Algorithm::ALL.map(Convolution::By) {
             let execution = Execution { level, convolution };
             // Transforms cannot hold kernels of more than a hundred cells.
             let Ok(mut engine) = Engine::new(architecture.clone(), execution) else {

@@ -11,7 +11,7 @@ use dawn21_kernels::stage::{
 };
 use dawn21_kernels::{Conv2dShape, DenseShape, ShapeError};
 
-use super::precision::{BATCH, Results, TENSORS, Values, gamma, ratio_check};
+use super::precision::{BATCH, Results, TENSORS, Values, compare, ratio_check, rounding_bounds};
 use super::report::Check;
 
 /// A convolution by every algorithm at every level; `all` holds the exact results and the sums of
@@ -34,26 +34,22 @@ pub(super) fn check_convolution(
             };
             let name = format!("{index} conv2d ({algorithm}, {level})");
             let actual = convolve(&stack, shape, values)?;
+            if algorithm != Algorithm::Fft {
+                compare(&name, &actual, all, terms, checks);
+                continue;
+            }
+            let [exact, magnitude] = all;
             for (i, tensor) in TENSORS.iter().enumerate() {
-                let [exact, magnitude] = all;
-                let rounding = magnitude.tensors[i].iter().map(|m| gamma(terms[i]) * m);
-                // The gradient of the bias is a plain sum whatever the algorithm.
-                let bounds: Vec<f64> = if algorithm == Algorithm::Fft && i < 3 {
-                    let count = exact.tensors[i].len();
-                    let repeat = count / transforms[i].len();
-                    let repeated = transforms[i].iter().flat_map(|&b| vec![b; repeat]);
-                    repeated.collect()
-                } else {
-                    rounding.collect()
+                let bounds: Vec<f64> = match transforms.get(i) {
+                    Some(bounds) => {
+                        let repeat = exact.tensors[i].len() / bounds.len();
+                        bounds.iter().flat_map(|&b| vec![b; repeat]).collect()
+                    }
+                    // The gradient of the bias is a plain sum whatever the algorithm.
+                    None => rounding_bounds(magnitude, terms, i),
                 };
-                let actual = &actual.tensors[i];
-                checks.push(ratio_check(
-                    &name,
-                    tensor,
-                    actual,
-                    &exact.tensors[i],
-                    &bounds,
-                ));
+                let (actual, exact) = (&actual.tensors[i], &exact.tensors[i]);
+                checks.push(ratio_check(&name, tensor, actual, exact, &bounds));
             }
         }
     }
@@ -147,22 +143,10 @@ pub(super) fn check_dense(
     terms: [usize; 4],
     checks: &mut Vec<Check>,
 ) -> Result<(), ShapeError> {
-    let [exact, magnitude] = all;
     for level in Level::available() {
         let name = format!("{index} dense (fused, {level})");
         let actual = connect(level, shape, values)?;
-        for (i, tensor) in TENSORS.iter().enumerate() {
-            let rounding = magnitude.tensors[i].iter().map(|m| gamma(terms[i]) * m);
-            let bounds: Vec<f64> = rounding.collect();
-            let actual = &actual.tensors[i];
-            checks.push(ratio_check(
-                &name,
-                tensor,
-                actual,
-                &exact.tensors[i],
-                &bounds,
-            ));
-        }
+        compare(&name, &actual, all, terms, checks);
     }
     Ok(())
 }

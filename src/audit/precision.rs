@@ -180,13 +180,13 @@ fn connect<T: Float>(shape: &DenseShape, values: &Values<T>) -> Result<Results<T
 }
 
 /// `gamma(n)` for f32.
-pub(super) fn gamma(terms: usize) -> f64 {
+fn gamma(terms: usize) -> f64 {
     let nu = terms as f64 * f64::from(f32::EPSILON) / 2.0;
     nu / (1.0 - nu)
 }
 
 /// A row for each tensor; `all` holds the exact results and the sums of magnitudes.
-fn compare(
+pub(super) fn compare(
     name: &str,
     actual: &Results<f32>,
     all: &[Results<f64>; 2],
@@ -195,13 +195,16 @@ fn compare(
 ) {
     let [exact, magnitude] = all;
     for (i, tensor) in TENSORS.iter().enumerate() {
-        let bounds: Vec<f64> = magnitude.tensors[i]
-            .iter()
-            .map(|m| gamma(terms[i]) * m)
-            .collect();
+        let bounds = rounding_bounds(magnitude, terms, i);
         let row = ratio_check(name, tensor, &actual.tensors[i], &exact.tensors[i], &bounds);
         checks.push(row);
     }
+}
+
+/// `gamma(terms)` times the sum of magnitudes, for every value of tensor `i`.
+pub(super) fn rounding_bounds(magnitude: &Results<f64>, terms: [usize; 4], i: usize) -> Vec<f64> {
+    let values = magnitude.tensors[i].iter();
+    values.map(|m| gamma(terms[i]) * m).collect()
 }
 
 pub(super) fn ratio_check(

@@ -93,6 +93,14 @@ pub enum ManifestError {
     /// The file could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// There is no such file, perhaps no such directory.
+    #[error(
+        "{path}: reading failed: there is no such file; give a data directory as `dawn21 simulate` makes it or docs/data-directory.md describes it"
+    )]
+    Missing {
+        /// The manifest.
+        path: String,
+    },
     /// The file is not TOML, lacks a field or has an unknown one.
     #[error("{path}: {source}")]
     Syntax {
@@ -130,8 +138,13 @@ impl Manifest {
     /// [`ManifestError`] names the file, the field, what was expected and what was found.
     pub fn read(directory: &Path) -> Result<Self, ManifestError> {
         let path = directory.join(MANIFEST_FILE);
-        let text = fs::read_to_string(&path).map_err(FileError::at(&path, "reading"))?;
         let name = path.display().to_string();
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(ManifestError::Missing { path: name });
+            }
+            text => text.map_err(FileError::at(&path, "reading"))?,
+        };
         let manifest: Self = toml::from_str(&text).map_err(|source| ManifestError::Syntax {
             path: name.clone(),
             source: Box::new(source),

@@ -3,25 +3,42 @@
 use std::fmt;
 
 use dawn21_kernels::ShapeError;
-use dawn21_kernels::conv2d::plan::Algorithm;
+use dawn21_kernels::conv2d::plan::{Algorithm, UnknownAlgorithm};
 use dawn21_kernels::simd::{Level, LevelError};
 use serde::{Deserialize, Serialize};
 
-/// Algorithm of the convolutions, as a user names it.
+/// Algorithm of the convolutions, as a user names it: `auto`, `plain`, or one of [`Algorithm`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "String")]
 pub enum Convolution {
     /// Whatever is estimated to be fastest for each shape.
     #[default]
     Auto,
-    /// Every product of the definition, blocked for registers, in fused stages.
-    Direct,
-    /// Patches times weights, in fused stages.
-    Im2col,
-    /// Fourier transforms of tiles, in fused stages.
-    Fft,
+    /// Fused stages by this algorithm.
+    By(Algorithm),
     /// Layer by layer with the audited reference kernels: slow, and easiest to follow.
     Plain,
+}
+
+impl TryFrom<String> for Convolution {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        match name.as_str() {
+            "auto" => Ok(Self::Auto),
+            "plain" => Ok(Self::Plain),
+            other => other
+                .parse()
+                .map(Self::By)
+                .map_err(|error: UnknownAlgorithm| format!("{error}, auto or plain")),
+        }
+    }
+}
+
+impl From<Convolution> for String {
+    fn from(convolution: Convolution) -> Self {
+        convolution.to_string()
+    }
 }
 
 /// The `[execution]` table of a configuration.
@@ -78,22 +95,18 @@ impl Convolution {
     /// The algorithm that fused stages are forced to use.
     pub(super) fn algorithm(self) -> Option<Algorithm> {
         match self {
+            Self::By(algorithm) => Some(algorithm),
             Self::Auto | Self::Plain => None,
-            Self::Direct => Some(Algorithm::Direct),
-            Self::Im2col => Some(Algorithm::Im2col),
-            Self::Fft => Some(Algorithm::Fft),
         }
     }
 }
 
 impl fmt::Display for Convolution {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Direct => "direct",
-            Self::Im2col => "im2col",
-            Self::Fft => "fft",
-            Self::Plain => "plain",
-        })
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::By(algorithm) => algorithm.fmt(f),
+            Self::Plain => f.write_str("plain"),
+        }
     }
 }

@@ -421,9 +421,14 @@ fn apply_override(table: &mut Table, argument: &str) -> Result<(), ConfigError> 
     let mut place = table;
     let mut parents = parents.iter();
     while let Some(part) = parents.next() {
-        let next = place
-            .get_mut(*part)
-            .ok_or_else(|| error(format!("there is no `{part}`")))?;
+        if !place.contains_key(*part) {
+            let known: Vec<&str> = place.keys().map(String::as_str).collect();
+            let known = known.join(", ");
+            return Err(error(format!(
+                "there is no `{part}`, expected one of {known}"
+            )));
+        }
+        let next = &mut place[*part];
         place = match next {
             Value::Table(table) => table,
             Value::Array(items) => {
