@@ -4,6 +4,9 @@
 //! three rounds, in milliseconds per image. Environment: `DAWN21_SIMD` (level), `DAWN21_BENCH_SHAPES` (only shapes whose name
 //! contains this), `DAWN21_BENCH_ALGORITHM` (only this one), `DAWN21_BENCH_SECONDS` (for each algorithm and shape, 0.3).
 
+#[path = "kernels/numbers.rs"]
+mod numbers;
+
 use std::time::Instant;
 
 use dawn21_kernels::conv2d::plan::Algorithm;
@@ -12,6 +15,7 @@ use dawn21_kernels::stage::{
     ConvStack, StackActivations, StageGradients, StageShape, StageWeights,
 };
 use dawn21_kernels::{Conv2dShape, ShapeError};
+use numbers::uniform;
 
 /// Channels, rows and columns of the image, filters, kernel, window.
 const SHAPES: [([usize; 3], usize, usize, usize); 44] = [
@@ -67,16 +71,6 @@ const SHAPES: [([usize; 3], usize, usize, usize); 44] = [
     ([4, 100, 200], 8, 64, 2),
     ([64, 40, 40], 64, 16, 2),
 ];
-
-fn numbers(len: usize, scale: f32, seed: u32) -> Vec<f32> {
-    let mut state = seed;
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            ((state >> 8) as f32 / 8_388_608.0 - 1.0) * scale
-        })
-        .collect()
-}
 
 fn setting<T: std::str::FromStr>(name: &str, default: T) -> T {
     std::env::var(name)
@@ -141,9 +135,9 @@ fn measure(
     // Enough images that small ones do not come from the first-level cache.
     let images = ((1 << 20) / conv.input_len()).clamp(1, 16);
     let scale = 2.0 / (conv.patch_len() as f32).sqrt();
-    let weight = numbers(conv.weight_len(), scale, 1);
-    let bias = numbers(conv.bias_len(), 0.1, 2);
-    let x = numbers(images * conv.input_len(), 1.0, 3);
+    let weight = uniform(conv.weight_len(), scale, 1);
+    let bias = uniform(conv.bias_len(), 0.1, 2);
+    let x = uniform(images * conv.input_len(), 1.0, 3);
     let weights = [StageWeights {
         weight: &weight,
         bias: &bias,
@@ -153,7 +147,7 @@ fn measure(
     let forward = least(seconds / 2.0, || {
         stack.forward(&prepared, &x, &mut kept).expect("forward");
     });
-    let gradient = numbers(kept.features().len(), 1.0, 4);
+    let gradient = uniform(kept.features().len(), 1.0, 4);
     let (mut dw, mut db) = (weight.clone(), bias.clone());
     let mut dx = wants_input_gradient.then(|| x.clone());
     let backward = least(seconds / 2.0, || {

@@ -19,17 +19,22 @@ fn table_1_stages() -> [StageShape; 2] {
     [first, second].map(|conv| StageShape::new(conv, [2, 2]).expect("window"))
 }
 
-#[test]
-fn stacks_are_the_same_for_any_thread_count() {
-    let shapes = table_1_stages();
-    let x = random::<f32>(70 * shapes[0].conv().input_len(), 1);
-    let parameters = shapes.map(|shape| {
+/// Weight and bias of each stage.
+fn random_parameters(shapes: &[StageShape; 2]) -> [(Vec<f32>, Vec<f32>); 2] {
+    shapes.map(|shape| {
         let conv = shape.conv();
         (
             random::<f32>(conv.weight_len(), 2),
             random::<f32>(conv.bias_len(), 3),
         )
-    });
+    })
+}
+
+#[test]
+fn stacks_are_the_same_for_any_thread_count() {
+    let shapes = table_1_stages();
+    let x = random::<f32>(70 * shapes[0].conv().input_len(), 1);
+    let parameters = random_parameters(&shapes);
     let weights = [0, 1].map(|i| StageWeights {
         weight: &parameters[i].0,
         bias: &parameters[i].1,
@@ -59,13 +64,7 @@ fn stacks_are_the_same_for_any_thread_count() {
 fn stacks_compute_what_their_stages_do() {
     let shapes = table_1_stages();
     let x = random::<f32>(2 * shapes[0].conv().input_len(), 1);
-    let parameters = shapes.map(|shape| {
-        let conv = shape.conv();
-        (
-            random::<f32>(conv.weight_len(), 2),
-            random::<f32>(conv.bias_len(), 3),
-        )
-    });
+    let parameters = random_parameters(&shapes);
     let weights = [0, 1].map(|i| StageWeights {
         weight: &parameters[i].0,
         bias: &parameters[i].1,

@@ -4,7 +4,7 @@ use super::colour_map::{ColourMap, Picture};
 use super::drawing::{Anchor, Drawing, Point};
 use super::light_cones::{LEFT, RIGHT, TOP, WIDTH};
 use super::palette::Ink;
-use super::strip::{SkyImage, lying_colour_bar, strip, temperature_bar};
+use super::strip::{SkyImage, lying_colour_bar, sky_image};
 use crate::evaluation::sensitivity::Response;
 
 /// Filters that are shown.
@@ -27,15 +27,7 @@ pub(super) fn draw(image: &SkyImage, response: &Response) -> Drawing {
     let (top, pitch) = (TOP, height + 8.0);
     let bottom = top + pitch * (shown + 1) as f64 - 8.0;
     let mut drawing = Drawing::new(LEFT + WIDTH + RIGHT, bottom + 96.0);
-    strip(
-        &mut drawing,
-        [LEFT, top],
-        [WIDTH, height],
-        image.picture(),
-        image.side_mpc(),
-    );
-    image.line.frequency_axis(&mut drawing, [LEFT, top], WIDTH);
-    temperature_bar(&mut drawing, [LEFT + WIDTH + 18.0, top], [14.0, height]);
+    sky_image(&mut drawing, image, [LEFT, top], [WIDTH, height]);
     for (filter, map) in response.maps.iter().take(shown).enumerate() {
         let most = largest(map);
         let at = [

@@ -6,7 +6,7 @@ use super::label::{Label, power_of_ten, symbol};
 use super::light_cones::{LEFT, RIGHT, TOP, WIDTH};
 use super::palette::{Ink, SERIES};
 use super::panel::{Axis, Panel, Series};
-use super::strip::{SkyImage, lying_colour_bar, strip, temperature_bar};
+use super::strip::{SkyImage, lying_colour_bar, sky_image};
 use crate::data::manifest::ParameterDescription;
 
 /// The scale of a map ends where this share of its cells lies within: a few strong cells would pale all
@@ -26,15 +26,7 @@ pub(super) fn draw(
     let (top, pitch) = (TOP, height + 8.0);
     let bottom = top + pitch * (maps.len() + 1) as f64 - 8.0;
     let mut drawing = Drawing::new(LEFT + WIDTH + RIGHT, bottom + 314.0);
-    strip(
-        &mut drawing,
-        [LEFT, top],
-        [WIDTH, height],
-        image.picture(),
-        image.side_mpc(),
-    );
-    image.line.frequency_axis(&mut drawing, [LEFT, top], WIDTH);
-    temperature_bar(&mut drawing, [LEFT + WIDTH + 18.0, top], [14.0, height]);
+    sky_image(&mut drawing, image, [LEFT, top], [WIDTH, height]);
     for (index, (map, parameter)) in maps.iter().zip(parameters).enumerate() {
         let at = [LEFT, top + pitch * (index + 1) as f64];
         let reach = reach(map);

@@ -36,6 +36,14 @@ impl SkyImage {
     }
 }
 
+/// Draws an image with its axis of frequencies above and the bar of its colours to the right.
+pub(super) fn sky_image(drawing: &mut Drawing, image: &SkyImage, at: Point, size: Point) {
+    strip(drawing, at, size, image.picture(), image.side_mpc());
+    image.line.frequency_axis(drawing, at, size[0]);
+    let right = [at[0] + size[0] + 18.0, at[1]];
+    temperature_bar(drawing, right, [14.0, size[1]]);
+}
+
 /// Draws a picture into a frame, with a scale in Mpc to its left.
 pub(super) fn strip(
     drawing: &mut Drawing,

@@ -7,15 +7,17 @@
 //! [`FusedConvStage`] is one stage on one image, [`ConvStack`] runs several on a mini-batch, image after
 //! image, so that what one stage writes is still in the cache when the next one reads it.
 
+mod activations;
 mod dropout;
 mod fused;
 mod layout;
 mod stack;
 
 pub use crate::conv2d::pooling::DEAD;
+pub use activations::StackActivations;
 pub use fused::FusedConvStage;
 pub use layout::FeatureMap;
-pub use stack::{ConvStack, Prepared, StackActivations, StageGradients, StageWeights};
+pub use stack::{ConvStack, Prepared, StageGradients, StageWeights};
 
 use crate::ShapeError;
 use crate::conv2d::plan::Algorithm;

@@ -4,11 +4,11 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use super::activations::StackActivations;
 use super::fused::{FusedConvStage, PreparedStage, StageScratch};
 use super::layout::FeatureMap;
 use super::{StageOptions, StageShape};
 use crate::ShapeError;
-use crate::buffer::Buffer;
 use crate::conv2d::map::{Map, ToPlanes};
 use crate::conv2d::plan::{Algorithm, Plan};
 use crate::conv2d::pooling::{Codes, PooledGradient};
@@ -46,64 +46,6 @@ impl Prepared {
     #[must_use]
     pub fn for_training(&self) -> bool {
         self.training
-    }
-}
-
-/// What the forward pass keeps for the backward pass: the pooled map and the codes of every stage.
-///
-/// Reused from step to step; it grows to the largest mini-batch seen.
-#[derive(Debug, Default)]
-pub struct StackActivations {
-    images: usize,
-    stages: Vec<StageActivations>,
-}
-
-/// What one stage keeps.
-#[derive(Debug, Default)]
-struct StageActivations {
-    values: Buffer,
-    codes: Buffer,
-    /// Pixels of one image.
-    pixels: usize,
-}
-
-impl StackActivations {
-    /// Output of the last stage, (N, internal layout): see [`ConvStack::output`].
-    #[must_use]
-    pub fn features(&self) -> &[f32] {
-        self.stages.last().map_or(&[], |stage| {
-            stage.values.as_slice(self.images * stage.pixels * UNIT)
-        })
-    }
-
-    /// Pixels and codes of the last stage, of all images.
-    pub(super) fn last_mut(&mut self) -> (&mut [Pixel], &mut [Codes]) {
-        let Some(stage) = self.stages.last_mut() else {
-            return (&mut [], &mut []);
-        };
-        let len = self.images * stage.pixels;
-        (stage.values.slice(len), stage.codes.slice(len))
-    }
-
-    /// What stage `stage` keeps: its pooled map (N, internal layout) and, alike, one code a window: the
-    /// position of the maximum (row-major), or [`DEAD`](super::DEAD).
-    ///
-    /// # Panics
-    /// When there is no such stage.
-    #[must_use]
-    pub fn stage(&self, stage: usize) -> (&[f32], &[u8]) {
-        let stage = &self.stages[stage];
-        let len = self.images * stage.pixels * UNIT;
-        (stage.values.as_slice(len), stage.codes.as_slice(len))
-    }
-
-    /// Fills the memory with NaN and codes of no meaning, for tests.
-    #[doc(hidden)]
-    pub fn poison(&mut self) {
-        for stage in &mut self.stages {
-            stage.values.poison();
-            stage.codes.poison();
-        }
     }
 }
 
@@ -242,32 +184,9 @@ impl ConvStack {
         activations: &mut StackActivations,
     ) -> Result<(), ShapeError> {
         let images = whole_items("stack forward", "x", self.input().planar_len(), x.len())?;
-        activations.images = images;
+        activations.reserve(images, &self.stages)?;
         activations
-            .stages
-            .resize_with(self.stages.len(), StageActivations::default);
-        for (activations, stage) in activations.stages.iter_mut().zip(&self.stages) {
-            activations.pixels = stage.shape.output().pixels();
-            let len = images * activations.pixels;
-            activations.values.reserve::<Pixel>(len)?;
-            activations.codes.reserve::<Codes>(len)?;
-        }
-        // One list of output slices per image.
-        let mut outputs: Vec<Vec<(&mut [Pixel], &mut [Codes])>> =
-            (0..images).map(|_| Vec::new()).collect();
-        for stage in &mut activations.stages {
-            let len = images * stage.pixels;
-            let values = stage.values.slice::<Pixel>(len);
-            let codes = stage.codes.slice::<Codes>(len);
-            for (outputs, kept) in outputs.iter_mut().zip(
-                values
-                    .chunks_exact_mut(stage.pixels)
-                    .zip(codes.chunks_exact_mut(stage.pixels)),
-            ) {
-                outputs.push(kept);
-            }
-        }
-        outputs
+            .by_image()
             .into_par_iter()
             .zip(x.par_chunks_exact(self.input().planar_len()))
             .try_for_each(|(outputs, image)| {
@@ -332,8 +251,9 @@ impl ConvStack {
             })
     }
 
-    /// Gradients of weights and biases, and of `x` if `input_gradient` (N,C,H,W) is given, from that of the features, after [`Self::forward`] with the same
-    /// `x` and weights. Bit-identical for any number of threads.
+    /// Gradients of weights and biases, and of `x` if `input_gradient` (N,C,H,W) is given, from that of the
+    /// features, after [`Self::forward`] with the same `x` and weights. Bit-identical for any number of
+    /// threads.
     ///
     /// # Errors
     /// [`ShapeError`] names the argument, the expected and the actual length, or says that the weights
@@ -349,7 +269,7 @@ impl ConvStack {
     ) -> Result<(), ShapeError> {
         const NAME: &str = "stack backward";
         let images = whole_items(NAME, "x", self.input().planar_len(), x.len())?;
-        check_len(NAME, "activations", images, activations.images)?;
+        check_len(NAME, "activations", images, activations.images())?;
         check_len(NAME, "gradients", self.stages.len(), gradients.len())?;
         let output_len = self.output().internal_len();
         let len = images * output_len;
@@ -451,20 +371,11 @@ impl ConvStack {
         let [mut current, mut next] = maps.each_mut();
         for i in (0..self.stages.len()).rev() {
             let stage = &self.stages[i];
-            let kept = |i: usize| {
-                let kept: &StageActivations = &activations.stages[i];
-                let range = image * kept.pixels..(image + 1) * kept.pixels;
-                let len = activations.images * kept.pixels;
-                (
-                    &kept.values.as_slice::<Pixel>(len)[range.clone()],
-                    &kept.codes.as_slice::<Codes>(len)[range],
-                )
-            };
             let input = match i {
                 0 => Map::Planes(x),
-                _ => Map::Pixels(kept(i - 1).0),
+                _ => Map::Pixels(activations.image(i - 1, image).0),
             };
-            let (_, codes) = kept(i);
+            let (_, codes) = activations.image(i, image);
             let values = if i + 1 == self.stages.len() {
                 feature_gradient.as_chunks::<UNIT>().0
             } else {

@@ -132,15 +132,7 @@ impl<S: Simd> Kernel<S> for WeightGradient<'_> {
 
     #[inline(always)]
     fn run(self, simd: S) {
-        let half = simd.half();
-        macro_rules! call {
-            ($rows:literal, $units:literal) => {
-                if $rows * $units <= const { most_units(S::ACCUMULATORS) } {
-                    self.all::<S::Half, $rows, $units>(half)
-                }
-            };
-        }
-        with_tile!(self.tiles.shape, call);
+        with_tile!(self, S, simd.half());
     }
 }
 
@@ -150,10 +142,7 @@ impl WeightGradient<'_> {
         let filters = self.lists.counts.len();
         for (i, sums) in self.sums.chunks_exact_mut(R * Q).enumerate() {
             let (tile, filter) = (i / filters, i % filters);
-            let mut offsets = [0; R];
-            for (row, offset) in offsets.iter_mut().enumerate() {
-                *offset = self.tiles.offset(tile, row);
-            }
+            let offsets: [usize; R] = std::array::from_fn(|row| self.tiles.offset(tile, row));
             let mut registers = [[simd.splat(0.0); Q]; R];
             for entry in self.lists.of(filter) {
                 let value = simd.splat(entry.value);
@@ -208,15 +197,7 @@ impl<S: Simd> Kernel<S> for InputGradient<'_> {
 
     #[inline(always)]
     fn run(self, simd: S) {
-        let half = simd.half();
-        macro_rules! call {
-            ($rows:literal, $units:literal) => {
-                if $rows * $units <= const { most_units(S::ACCUMULATORS) } {
-                    self.all::<S::Half, $rows, $units>(half)
-                }
-            };
-        }
-        with_tile!(self.tiles.shape, call);
+        with_tile!(self, S, simd.half());
     }
 }
 
@@ -226,10 +207,7 @@ impl InputGradient<'_> {
         let filters = self.lists.counts.len();
         for (i, weights) in self.weights.chunks_exact(R * Q).enumerate() {
             let (tile, filter) = (i / filters, i % filters);
-            let mut offsets = [0; R];
-            for (row, offset) in offsets.iter_mut().enumerate() {
-                *offset = self.tiles.offset(tile, row);
-            }
+            let offsets: [usize; R] = std::array::from_fn(|row| self.tiles.offset(tile, row));
             let mut registers = [[simd.splat(0.0); Q]; R];
             for (weights, registers) in weights.chunks_exact(Q).zip(&mut registers) {
                 for (weight, register) in weights.iter().zip(registers) {

@@ -30,30 +30,38 @@ pub(crate) const SHAPES: [[usize; 2]; 17] = [
     [3, 8],
 ];
 
-/// Evaluates an expression with rows and units of a tile as constants.
+/// Calls `task.all(simd)` with rows and units of a tile as constants, among the tiles for which level `S` has
+/// registers.
 macro_rules! with_tile {
-    ($shape:expr, $body:ident) => {
-        match $shape {
-            [4, 1] => $body!(4, 1),
-            [12, 1] => $body!(12, 1),
-            [2, 2] => $body!(2, 2),
-            [5, 2] => $body!(5, 2),
-            [10, 2] => $body!(10, 2),
-            [3, 3] => $body!(3, 3),
-            [6, 3] => $body!(6, 3),
-            [3, 4] => $body!(3, 4),
-            [6, 4] => $body!(6, 4),
-            [2, 5] => $body!(2, 5),
-            [5, 5] => $body!(5, 5),
-            [2, 6] => $body!(2, 6),
-            [4, 6] => $body!(4, 6),
-            [2, 7] => $body!(2, 7),
-            [4, 7] => $body!(4, 7),
-            [1, 8] => $body!(1, 8),
-            [3, 8] => $body!(3, 8),
+    ($task:ident, $S:ident, $simd:expr) => {{
+        macro_rules! call {
+            ($rows:literal, $units:literal) => {
+                if $rows * $units <= const { most_units($S::ACCUMULATORS) } {
+                    $task.all::<$S::Half, $rows, $units>($simd)
+                }
+            };
+        }
+        match $task.tiles.shape {
+            [4, 1] => call!(4, 1),
+            [12, 1] => call!(12, 1),
+            [2, 2] => call!(2, 2),
+            [5, 2] => call!(5, 2),
+            [10, 2] => call!(10, 2),
+            [3, 3] => call!(3, 3),
+            [6, 3] => call!(6, 3),
+            [3, 4] => call!(3, 4),
+            [6, 4] => call!(6, 4),
+            [2, 5] => call!(2, 5),
+            [5, 5] => call!(5, 5),
+            [2, 6] => call!(2, 6),
+            [4, 6] => call!(4, 6),
+            [2, 7] => call!(2, 7),
+            [4, 7] => call!(4, 7),
+            [1, 8] => call!(1, 8),
+            [3, 8] => call!(3, 8),
             other => unreachable!("no code for a tile of {other:?}: tiles are taken from `SHAPES`"),
         }
-    };
+    }};
 }
 pub(crate) use with_tile;
 

@@ -1,28 +1,16 @@
-//! A large dense layer whose gradient never exists as a whole.
-//!
-//! Weights are stored input-major, `[in][out]`, so that a block of inputs is contiguous. The backward pass
-//! goes once through the weights: for a block of inputs it makes the input gradient `dx = dy w^T`, the
-//! weight gradient `dw = x^T dy`, and the RMSprop update while block, moments and gradient are in the
-//! second-level cache. The 10 million weights and moments of Table 1's first dense layer are read and
-//! written once a step (160 MB instead of 280 with a gradient array).
-//!
-//! All sums have a fixed order: results are the same bits for any number of threads.
+//! Gradients and update in one pass through the weights.
 
 use rayon::prelude::*;
 
-use super::column_blocks;
+use super::{pack, vectors};
 use crate::ShapeError;
+use crate::dense::column_blocks;
 use crate::product::{SmallProduct, Strided};
 use crate::reduce::sum_in_order;
 use crate::rmsprop::{self, RmsProp};
 use crate::shape::{DenseShape, check_len, whole_items};
 use crate::simd::{Kernel, Level, Simd};
 
-/// Inputs whose weights are packed at once in the forward pass: 192 x 64 are 48 KiB, which leaves the
-/// second-level cache to the rows of `x` and `y`.
-const FORWARD_INPUTS: usize = 192;
-/// Partial outputs of the forward pass, at most.
-const FORWARD_PARTIALS: usize = 64;
 /// Inputs whose gradient and update are made at once: three vectors of 16. Their packed columns of 200
 /// rows of `x` are 38 KiB.
 const BACKWARD_INPUTS: usize = 48;
@@ -30,116 +18,6 @@ const BACKWARD_INPUTS: usize = 48;
 const BLOCKS_PER_TASK: usize = 16;
 /// Inputs of one task of the backward pass.
 const TASK_INPUTS: usize = BACKWARD_INPUTS * BLOCKS_PER_TASK;
-
-/// Number of vectors of `lanes` that hold `count` values.
-fn vectors(count: usize, lanes: usize) -> usize {
-    count.div_ceil(lanes)
-}
-
-/// Copies rows of `columns` values into rows of `per_row` vectors, padded with 0.
-fn pack<S: Simd>(from: &[f32], columns: usize, to: &mut [S::V], per_row: usize) {
-    let lanes: &mut [f32] = bytemuck::cast_slice_mut(to);
-    for (from, to) in from
-        .chunks_exact(columns)
-        .zip(lanes.chunks_exact_mut(per_row * S::LANES))
-    {
-        to[..columns].copy_from_slice(from);
-        to[columns..].fill(0.0);
-    }
-}
-
-/// `y[n,o] = b[o] + sum_k w[k][o] x[n,k]`.
-///
-/// # Shapes
-/// `x` (N,K); `weight` `[K][O]`, input-major; `bias` (O); `y` (N,O), overwritten.
-///
-/// # Errors
-/// [`ShapeError`] names the argument, the expected and the actual length.
-///
-/// Rounding: `|y - exact| <= gamma(K + 1) (|b| + sum |w x|)`.
-pub fn forward(
-    level: Level,
-    shape: &DenseShape,
-    x: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    y: &mut [f32],
-) -> Result<(), ShapeError> {
-    const NAME: &str = "fused dense forward";
-    let (inputs, outputs) = (shape.inputs, shape.outputs);
-    let rows = whole_items(NAME, "x", inputs, x.len())?;
-    check_len(NAME, "weight", shape.weight_len(), weight.len())?;
-    check_len(NAME, "bias", outputs, bias.len())?;
-    check_len(NAME, "y", rows * outputs, y.len())?;
-    let block = inputs
-        .div_ceil(FORWARD_PARTIALS)
-        .next_multiple_of(FORWARD_INPUTS);
-    let partials: Vec<Vec<f32>> = (0..inputs.div_ceil(block))
-        .into_par_iter()
-        .map(|b| {
-            level.run(ForwardBlock {
-                shape,
-                rows,
-                x,
-                weight,
-                inputs: b * block..((b + 1) * block).min(inputs),
-            })
-        })
-        .collect();
-    sum_in_order(y, partials.iter().map(Vec::as_slice));
-    for y in y.chunks_exact_mut(outputs) {
-        for (y, &bias) in y.iter_mut().zip(bias) {
-            *y += bias;
-        }
-    }
-    Ok(())
-}
-
-/// The part of the outputs that some inputs contribute.
-struct ForwardBlock<'a> {
-    shape: &'a DenseShape,
-    rows: usize,
-    x: &'a [f32],
-    weight: &'a [f32],
-    inputs: std::ops::Range<usize>,
-}
-
-impl<S: Simd> Kernel<S> for ForwardBlock<'_> {
-    type Output = Vec<f32>;
-
-    #[inline(always)]
-    fn run(self, simd: S) -> Vec<f32> {
-        let (inputs, outputs) = (self.shape.inputs, self.shape.outputs);
-        let per_row = vectors(outputs, S::LANES);
-        let zero = simd.splat(0.0);
-        let mut weight = vec![zero; FORWARD_INPUTS * per_row];
-        let mut sums = vec![zero; self.rows * per_row];
-        for start in self.inputs.clone().step_by(FORWARD_INPUTS) {
-            let depth = FORWARD_INPUTS.min(self.inputs.end - start);
-            let block = &self.weight[start * outputs..(start + depth) * outputs];
-            pack::<S>(block, outputs, &mut weight[..depth * per_row], per_row);
-            simd.vectorize(SmallProduct {
-                rows: self.rows,
-                depth,
-                vectors: per_row,
-                a: Strided {
-                    data: self.x.get(start..).unwrap_or(&[]),
-                    row: inputs,
-                    depth: 1,
-                },
-                b: &weight,
-                c: &mut sums,
-                accumulate: true,
-            });
-        }
-        let lanes: &[f32] = bytemuck::cast_slice(&sums);
-        let mut partial = Vec::with_capacity(self.rows * outputs);
-        for row in lanes.chunks_exact(per_row * S::LANES) {
-            partial.extend_from_slice(&row[..outputs]);
-        }
-        partial
-    }
-}
 
 /// What a dense layer learns: weights and the running mean squares of their gradients.
 #[derive(Debug)]
@@ -343,6 +221,15 @@ enum Block<'a> {
     },
 }
 
+impl Block<'_> {
+    fn weight(&self) -> &[f32] {
+        match self {
+            Self::Update { weight, .. } => weight,
+            Self::Gradient { weight, .. } => weight,
+        }
+    }
+}
+
 /// The backward pass for the inputs of one task.
 struct BackwardTask<'a> {
     shape: &'a DenseShape,
@@ -380,18 +267,12 @@ impl<S: Simd> Kernel<S> for BackwardTask<'_> {
         let mut transposed = vec![zero; outputs * per_block];
         let mut gradient = vec![zero; BACKWARD_INPUTS * per_row];
         let mut input_gradient = vec![zero; rows * per_block];
-        let inputs_here = match &block {
-            Block::Update { weight, .. } => weight.len() / outputs,
-            Block::Gradient { weight, .. } => weight.len() / outputs,
-        };
+        let inputs_here = block.weight().len() / outputs;
         for start in (0..inputs_here).step_by(BACKWARD_INPUTS) {
             let len = BACKWARD_INPUTS.min(inputs_here - start);
             let range = start * outputs..(start + len) * outputs;
             if let Some(dx) = &mut dx {
-                let weight = match &block {
-                    Block::Update { weight, .. } => &weight[range.clone()],
-                    Block::Gradient { weight, .. } => &weight[range.clone()],
-                };
+                let weight = &block.weight()[range.clone()];
                 let lanes: &mut [f32] = bytemuck::cast_slice_mut(&mut transposed);
                 for (k, weight) in weight.chunks_exact(outputs).enumerate() {
                     for (o, &w) in weight.iter().enumerate() {
