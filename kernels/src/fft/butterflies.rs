@@ -8,7 +8,7 @@
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
-use super::Complex;
+use super::{Complex, Sink, Source};
 use crate::simd::Simd;
 
 /// Selects the butterfly of a length known at compile time.
@@ -18,6 +18,50 @@ pub(crate) struct Radix<const N: usize>;
 pub(crate) trait Butterfly<const N: usize> {
     /// Transforms `x`; natural order in and out.
     fn apply<S: Simd>(simd: S, one: S::V, x: &mut [Complex<S::V>; N]);
+
+    /// Elements `first`, `first + step` and so on of a source.
+    fn load<S: Simd>(
+        simd: S,
+        source: &impl Source<S>,
+        first: usize,
+        step: usize,
+    ) -> [Complex<S::V>; N];
+
+    /// Hands `x` to a sink as elements `first`, `first + step` and so on.
+    fn store<S: Simd>(
+        simd: S,
+        sink: &mut impl Sink<S>,
+        first: usize,
+        step: usize,
+        x: &[Complex<S::V>; N],
+    );
+}
+
+/// Loads and stores of a butterfly, one after another and not in a loop: what the compiler does not unroll
+/// goes through an array on the stack, which costs more than the butterfly.
+macro_rules! straight_loads_and_stores {
+    ($($index:literal)*) => {
+        #[inline(always)]
+        fn load<S: Simd>(
+            simd: S,
+            source: &impl Source<S>,
+            first: usize,
+            step: usize,
+        ) -> [Complex<S::V>; [$($index),*].len()] {
+            [$(source.load(simd, first + $index * step)),*]
+        }
+
+        #[inline(always)]
+        fn store<S: Simd>(
+            simd: S,
+            sink: &mut impl Sink<S>,
+            first: usize,
+            step: usize,
+            x: &[Complex<S::V>; [$($index),*].len()],
+        ) {
+            $(sink.store(simd, first + $index * step, x[$index]);)*
+        }
+    };
 }
 
 #[inline(always)]
@@ -74,6 +118,8 @@ fn four<S: Simd>(simd: S, x: [Complex<S::V>; 4]) -> [Complex<S::V>; 4] {
 }
 
 impl Butterfly<4> for Radix<4> {
+    straight_loads_and_stores!(0 1 2 3);
+
     #[inline(always)]
     fn apply<S: Simd>(simd: S, _: S::V, x: &mut [Complex<S::V>; 4]) {
         *x = four(simd, *x);
@@ -98,6 +144,8 @@ fn three<S: Simd>(simd: S, x: [Complex<S::V>; 3]) -> [Complex<S::V>; 3] {
 }
 
 impl Butterfly<6> for Radix<6> {
+    straight_loads_and_stores!(0 1 2 3 4 5);
+
     /// Good & Thomas: 2 and 3 share no factor, so the index maps `n = 3 n1 + 2 n2` and
     /// `k = 3 k1 + 4 k2` (mod 6) need no twiddles.
     #[inline(always)]
@@ -131,6 +179,8 @@ const SINES_7: [f64; 3] = [
 ];
 
 impl Butterfly<7> for Radix<7> {
+    straight_loads_and_stores!(0 1 2 3 4 5 6);
+
     /// With `t[m] = x[m] + x[7-m]` and `d[m] = x[m] - x[7-m]`: `X[k], X[7-k] = a -+ i b` where
     /// `a = x[0] + sum_m cos(2 pi m k / 7) t[m]` and `b = sum_m sin(2 pi m k / 7) d[m]`.
     #[inline(always)]
@@ -191,6 +241,8 @@ impl Butterfly<7> for Radix<7> {
 }
 
 impl Butterfly<8> for Radix<8> {
+    straight_loads_and_stores!(0 1 2 3 4 5 6 7);
+
     /// Two transforms of 4 points over even and odd elements; the twiddles `(1 - i) / sqrt(2)` and
     /// `(-1 - i) / sqrt(2)` of the odd ones ride on the last additions.
     #[inline(always)]
@@ -226,6 +278,8 @@ impl Butterfly<8> for Radix<8> {
 }
 
 impl Butterfly<16> for Radix<16> {
+    straight_loads_and_stores!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
+
     /// 4 x 4, with the 9 twiddles `exp(-2 pi i n2 k1 / 16)`.
     #[inline(always)]
     fn apply<S: Simd>(simd: S, _: S::V, x: &mut [Complex<S::V>; 16]) {

@@ -132,10 +132,7 @@ pub(crate) fn transform<S: Simd, const N1: usize, const N2: usize>(
     // A 1 that the compiler cannot see, see `Simd::add_by_fma`.
     let one = simd.splat(factors[0][0]);
     for n2 in 0..N2 {
-        let mut x = [[zero; 2]; N1];
-        for (n1, x) in x.iter_mut().enumerate() {
-            *x = source.load(simd, N2 * n1 + n2);
-        }
+        let mut x = Radix::<N1>::load(simd, source, n2, N2);
         Radix::<N1>::apply(simd, one, &mut x);
         work[n2] = x[0];
         for k1 in 1..N1 {
@@ -154,9 +151,7 @@ pub(crate) fn transform<S: Simd, const N1: usize, const N2: usize>(
             *x = work[k1 * N2 + n2];
         }
         Radix::<N2>::apply(simd, one, &mut x);
-        for (k2, x) in x.iter().enumerate() {
-            sink.store(simd, k1 + N1 * k2, *x);
-        }
+        Radix::<N2>::store(simd, sink, k1, N1, &x);
     }
 }
 

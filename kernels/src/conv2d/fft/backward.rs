@@ -213,31 +213,48 @@ impl Backward<'_> {
                     line,
                     (&mut *staging, &mut *dead),
                 );
-                let of_units = [0, 1].map(|u| {
-                    let unit = units.unit(vector, u, pairs);
-                    unit.map_or(0, |(pair, _)| pair)
-                });
+                let in_use = [0, 1].map(|u| units.unit(vector, u, pairs));
+                let a = in_use[0].map_or(0, |(pair, _)| pair);
+                let b = in_use[1].map_or(a, |(pair, _)| pair);
                 for column in 0..width {
                     let mirrored = column >= fft.spectra_columns();
                     let stored = if mirrored { width - column } else { column };
                     let entry = (stored * vectors + vector % vectors) * height;
                     let mut first = [simd.splat(0.0); 2];
-                    simd.vectorize(Transform {
-                        length: height,
-                        twiddles: &fft.twiddles[0],
-                        source: StridedColumn {
-                            values: &gradient_rows[row_start(useful, width, 0, 0) + column..],
-                            pitch: width + 1,
-                            rows: useful,
-                        },
-                        sink: AddProduct {
-                            x: InputSpectra::new::<S>(fft, x, of_units, column),
-                            mirrored,
-                            sum: &mut sums[entry..entry + height],
-                            first: &mut first,
-                        },
-                        work: &mut *engine.work,
-                    });
+                    let source = StridedColumn {
+                        values: &gradient_rows[row_start(useful, width, 0, 0) + column..],
+                        pitch: width + 1,
+                        rows: useful,
+                    };
+                    let x = InputSpectra::new::<S>(fft, x, [a, b], column);
+                    let sum = &mut sums[entry..entry + height];
+                    let (length, twiddles) = (height, &fft.twiddles[0]);
+                    let work = &mut *engine.work;
+                    if mirrored {
+                        simd.vectorize(Transform {
+                            length,
+                            twiddles,
+                            source,
+                            sink: AddProduct::<_, true> {
+                                x,
+                                sum,
+                                first: &mut first,
+                            },
+                            work,
+                        });
+                    } else {
+                        simd.vectorize(Transform {
+                            length,
+                            twiddles,
+                            source,
+                            sink: AddProduct::<_, false> {
+                                x,
+                                sum,
+                                first: &mut first,
+                            },
+                            work,
+                        });
+                    }
                     if column == 0 {
                         add_bias::<S>(group, vector, first, self.bias);
                     }

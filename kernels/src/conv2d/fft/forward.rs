@@ -128,25 +128,46 @@ impl Forward<'_> {
             single::analyse(engine, range, image, rows, x, line);
             for vector in 0..units.vectors(pairs) {
                 let in_use = [0, 1].map(|u| units.unit(vector, u, pairs));
-                let [a, b] = in_use.map(|unit| unit.unwrap_or((0, 0)));
+                // A unit that is not in use computes what the first one does.
+                let a = in_use[0].unwrap_or((0, 0));
+                let b = in_use[1].unwrap_or(a);
                 for column in 0..width {
                     let mirrored = column >= fft.spectra_columns();
                     let stored = if mirrored { width - column } else { column };
                     let start = column * column_pitch(useful);
-                    simd.vectorize(Transform {
-                        length: height,
-                        twiddles: &fft.twiddles[0],
-                        source: Pointwise {
-                            x: InputSpectra::new::<S>(fft, x, [a.0, b.0], column),
-                            layout,
-                            weights: &spectra[stored * layout.column_len()..]
-                                [..layout.column_len()],
-                            mirrored,
-                            blocks: [a.1, b.1],
-                        },
-                        sink: FirstRows(&mut out_rows[start..start + useful]),
-                        work: &mut *engine.work,
-                    });
+                    let x = InputSpectra::new::<S>(fft, x, [a.0, b.0], column);
+                    let weights = &spectra[stored * layout.column_len()..][..layout.column_len()];
+                    let blocks = [a.1, b.1];
+                    let sink = FirstRows(&mut out_rows[start..start + useful]);
+                    let (length, twiddles) = (height, &fft.twiddles[0]);
+                    let work = &mut *engine.work;
+                    if mirrored {
+                        simd.vectorize(Transform {
+                            length,
+                            twiddles,
+                            source: Pointwise::<true> {
+                                x,
+                                layout,
+                                weights,
+                                blocks,
+                            },
+                            sink,
+                            work,
+                        });
+                    } else {
+                        simd.vectorize(Transform {
+                            length,
+                            twiddles,
+                            source: Pointwise::<false> {
+                                x,
+                                layout,
+                                weights,
+                                blocks,
+                            },
+                            sink,
+                            work,
+                        });
+                    }
                 }
                 let group = Group {
                     first_pair,

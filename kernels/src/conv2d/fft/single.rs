@@ -15,9 +15,15 @@ use crate::simd::{Kernel, Simd, UNIT};
 /// A row of a tile that lies outside the image.
 static ZEROS: [f32; MAX_LENGTH] = [0.0; MAX_LENGTH];
 
+/// Values from the spectra of one vector of outputs to those of the next. One cache line more than they
+/// need: tiles have sides of many factors 2, and vectors whole pages apart crowd into one set of the cache.
+fn spectra_pitch(fft: &Fft, units: usize) -> usize {
+    fft.tiling.tile[0] * fft.tiling.tile[1] * 2 * units + 16
+}
+
 /// Values of the spectra of as many pairs as a vector has lanes.
 pub(crate) fn spectra_len(fft: &Fft, lanes: usize) -> usize {
-    2 * lanes * fft.tiling.tile[0] * fft.tiling.tile[1]
+    UNIT * spectra_pitch(fft, lanes / UNIT)
 }
 
 /// Transforms of the tiles of up to `LANES` pairs of an image [H][W].
@@ -87,7 +93,7 @@ pub(crate) fn analyse<S: Simd>(
             },
             sink: Scatter {
                 spectra: &mut spectra[column * tile_rows * 2 * S::UNITS..],
-                stride: columns * tile_rows * 2 * S::UNITS,
+                stride: spectra_pitch(fft, S::UNITS),
             },
             work: &mut *engine.work,
         });
@@ -131,68 +137,77 @@ impl<S: Simd> Sink<S> for Scatter<'_> {
     }
 }
 
-/// Spectra of the input under the units of one vector of outputs.
+/// Spectra of the input under the units of one vector of outputs: a column of frequencies.
 #[derive(Clone, Copy)]
 pub(crate) struct InputSpectra<'a> {
-    /// For each unit, from the real part at row 0 of a column on.
-    units: [&'a [f32]; 2],
+    /// [f_h][re of each unit, im of each unit].
+    points: &'a [f32],
+    /// Which of a point's units each unit of the outputs reads.
+    units: [usize; 2],
 }
 
 impl<'a> InputSpectra<'a> {
-    /// Column `column` of the pairs `pairs` (counted from the first of the group) of the units.
+    /// Column `column` of the pairs `pairs` (counted from the first of the group) of the units, which lie in
+    /// one vector.
     pub(crate) fn new<S: Simd>(
         fft: &Fft,
         spectra: &'a [f32],
         pairs: [usize; 2],
         column: usize,
     ) -> Self {
-        let [height, width] = fft.tiling.tile;
-        let units = pairs.map(|pair| {
-            let (vector, unit) = (pair / S::UNITS, pair % S::UNITS);
-            let start = (vector * width + column) * height * 2 * S::UNITS;
-            &spectra[start + unit..start + height * 2 * S::UNITS]
-        });
-        Self { units }
+        debug_assert_eq!(pairs[0] / S::UNITS, pairs[S::UNITS - 1] / S::UNITS);
+        let len = fft.tiling.tile[0] * 2 * S::UNITS;
+        let start = pairs[0] / S::UNITS * spectra_pitch(fft, S::UNITS) + column * len;
+        Self {
+            points: &spectra[start..start + len],
+            units: pairs.map(|pair| pair % S::UNITS),
+        }
     }
 
     #[inline(always)]
     fn load<S: Simd>(&self, simd: S, index: usize) -> Complex<S::V> {
-        let [a, b] = self.units;
-        let re = index * 2 * S::UNITS;
-        let im = re + S::UNITS;
+        let point = &self.points[index * 2 * S::UNITS..][..2 * S::UNITS];
+        // The remainder tells the compiler that they lie within the point.
+        let [a, b] = [self.units[0] % S::UNITS, self.units[1] % S::UNITS];
         [
-            simd.splat_units([&a[re], &b[re]]),
-            simd.splat_units([&a[im], &b[im]]),
+            simd.splat_units([&point[a], &point[b]]),
+            simd.splat_units([&point[S::UNITS + a], &point[S::UNITS + b]]),
         ]
     }
 }
 
-/// `X conj(W)` at one column of frequencies, parts exchanged for the inverse transform.
-pub(crate) struct Pointwise<'a> {
+/// The row of a column's mirror image that stands for row `index`.
+#[inline(always)]
+fn mirrored_row(height: usize, index: usize) -> usize {
+    if index == 0 { 0 } else { height - index }
+}
+
+/// `X conj(W)` at one column of frequencies, parts exchanged for the inverse transform. The kernels' spectra
+/// are those of the column or (`MIRRORED`) of its mirror image.
+pub(crate) struct Pointwise<'a, const MIRRORED: bool> {
     pub(crate) x: InputSpectra<'a>,
     pub(crate) layout: SpectraLayout,
     pub(crate) weights: &'a [f32],
-    pub(crate) mirrored: bool,
     /// Block of output channels of each unit.
     pub(crate) blocks: [usize; 2],
 }
 
-impl<S: Simd> Source<S> for Pointwise<'_> {
+impl<S: Simd, const MIRRORED: bool> Source<S> for Pointwise<'_, MIRRORED> {
     #[inline(always)]
     fn load(&self, simd: S, index: usize) -> Complex<S::V> {
-        let height = self.layout.height;
-        let row = if self.mirrored && index != 0 {
-            height - index
+        let row = if MIRRORED {
+            mirrored_row(self.layout.height, index)
         } else {
             index
         };
-        let (pixels, _) = self.weights.as_chunks::<UNIT>();
-        let entry = row * (self.layout.lanes / UNIT) * 2;
-        let (a, b) = (entry + 2 * self.blocks[0], entry + 2 * self.blocks[1]);
-        let wr = simd.load_units([&pixels[a], &pixels[b]]);
-        let wi = simd.load_units([&pixels[a + 1], &pixels[b + 1]]);
+        let (pixels, _) = self.weights.as_chunks::<{ 2 * UNIT }>();
+        let entry = row * (self.layout.lanes / UNIT);
+        let (a, _) = pixels[entry + self.blocks[0]].as_chunks::<UNIT>();
+        let (b, _) = pixels[entry + self.blocks[1]].as_chunks::<UNIT>();
+        let wr = simd.load_units([&a[0], &b[0]]);
+        let wi = simd.load_units([&a[1], &b[1]]);
         let [xr, xi] = self.x.load(simd, index);
-        if self.mirrored {
+        if MIRRORED {
             let re = simd.fnma(xi, wi, simd.mul(xr, wr));
             [simd.fma(xr, wi, simd.mul(xi, wr)), re]
         } else {
@@ -204,33 +219,30 @@ impl<S: Simd> Source<S> for Pointwise<'_> {
 
 /// Adds `X conj(D)`, or for a mirrored column its conjugate at the opposite row, to the spectrum of the
 /// weight gradient; keeps `D` at row 0.
-pub(crate) struct AddProduct<'a, V> {
+pub(crate) struct AddProduct<'a, V, const MIRRORED: bool> {
     pub(crate) x: InputSpectra<'a>,
-    pub(crate) mirrored: bool,
     pub(crate) sum: &'a mut [Complex<V>],
     pub(crate) first: &'a mut Complex<V>,
 }
 
-impl<S: Simd> Sink<S> for AddProduct<'_, S::V> {
+impl<S: Simd, const MIRRORED: bool> Sink<S> for AddProduct<'_, S::V, MIRRORED> {
     #[inline(always)]
     fn store(&mut self, simd: S, index: usize, [dr, di]: Complex<S::V>) {
         if index == 0 {
             *self.first = [dr, di];
         }
         let [xr, xi] = self.x.load(simd, index);
-        if self.mirrored {
-            let row = if index == 0 {
-                0
-            } else {
-                self.sum.len() - index
-            };
-            let [re, im] = &mut self.sum[row];
-            *re = simd.fma(xi, di, simd.fma(xr, dr, *re));
-            *im = simd.fnma(xi, dr, simd.fma(xr, di, *im));
+        let row = if MIRRORED {
+            mirrored_row(self.sum.len(), index)
         } else {
-            let [re, im] = &mut self.sum[index];
-            *re = simd.fma(xi, di, simd.fma(xr, dr, *re));
-            *im = simd.fnma(xr, di, simd.fma(xi, dr, *im));
-        }
+            index
+        };
+        let [re, im] = &mut self.sum[row];
+        *re = simd.fma(xi, di, simd.fma(xr, dr, *re));
+        *im = if MIRRORED {
+            simd.fnma(xi, dr, simd.fma(xr, di, *im))
+        } else {
+            simd.fnma(xr, di, simd.fma(xi, dr, *im))
+        };
     }
 }
