@@ -296,12 +296,14 @@ fn sound_lines<'a>(
 
 /// Position of the first cell that is not finite.
 pub(crate) fn first_non_finite(cells: &[f32]) -> Option<usize> {
-    // A sum of magnitudes times zero is NaN exactly when a cell is not finite: one pass without
-    // branches for the usual case, a search only when it fails.
-    let probe: f32 = cells.iter().map(|&cell| cell * 0.0).sum();
-    if probe.is_nan() {
-        cells.iter().position(|cell| !cell.is_finite())
-    } else {
+    // One pass without branches, which the compiler vectorises, for the usual case; a search only when it
+    // fails.
+    let sound = cells
+        .iter()
+        .fold(true, |sound, cell| sound & cell.is_finite());
+    if sound {
         None
+    } else {
+        cells.iter().position(|cell| !cell.is_finite())
     }
 }

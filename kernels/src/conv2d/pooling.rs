@@ -6,6 +6,8 @@
 //! [`DEAD`] where the ReLU is 0. The gradient of the convolution's output, four times as large for windows
 //! of 2 x 2, is nowhere stored: it is the pooled gradient at cell `k` of each window that is alive, else 0.
 
+use std::ops::Range;
+
 use crate::simd::{Kernel, Pixel, Simd, UNIT, lanes_of};
 
 /// Code of a pooling window through which no gradient flows.
@@ -100,15 +102,18 @@ pub(crate) struct PooledGradient<'a> {
     pub(crate) codes: &'a [Codes],
 }
 
-/// One row of windows, expanded: in each window the gradient stands where its code says.
+/// A row of windows, expanded: in each window the gradient stands where its code says.
 pub(crate) struct ExpandWindows<'a, V> {
     /// Of each unit.
     pub(crate) values: [&'a [Pixel]; 2],
     pub(crate) codes: [&'a [Codes]; 2],
-    /// Code of the first column of a window in this row.
-    pub(crate) first_code: u8,
-    pub(crate) window_columns: usize,
+    /// Rows and columns of a window.
+    pub(crate) window: [usize; 2],
+    /// Rows of the windows that are wanted.
+    pub(crate) rows: Range<usize>,
+    /// These rows of the convolution's output, `pitch` apart.
     pub(crate) line: &'a mut [V],
+    pub(crate) pitch: usize,
 }
 
 impl<S: Simd> Kernel<S> for ExpandWindows<'_, S::V> {
@@ -116,28 +121,30 @@ impl<S: Simd> Kernel<S> for ExpandWindows<'_, S::V> {
 
     #[inline(always)]
     fn run(self, simd: S) {
-        if self.window_columns == 2 {
-            self.windows(simd, 2);
-        } else {
-            let columns = self.window_columns;
-            self.windows(simd, columns);
+        // Constants let the compiler unroll the usual case.
+        match (self.window, self.rows.clone()) {
+            ([2, 2], Range { start: 0, end: 2 }) => self.windows(simd, 2, 0..2),
+            ([_, 2], rows) => self.windows(simd, 2, rows),
+            ([_, columns], rows) => self.windows(simd, columns, rows),
         }
     }
 }
 
 impl<V: Copy> ExpandWindows<'_, V> {
     #[inline(always)]
-    fn windows<S: Simd<V = V>>(self, simd: S, columns: usize) {
+    fn windows<S: Simd<V = V>>(self, simd: S, columns: usize, rows: Range<usize>) {
         let units = self.values[0]
             .iter()
             .zip(self.values[1])
             .zip(self.codes[0].iter().zip(self.codes[1]));
-        for (cells, ((value_0, value_1), (code_0, code_1))) in
-            self.line.chunks_exact_mut(columns).zip(units)
-        {
+        for (window, ((value_0, value_1), (code_0, code_1))) in units.enumerate() {
             let value = simd.load_units([value_0, value_1]);
-            for (code, cell) in (self.first_code..).zip(cells) {
-                *cell = simd.select_code(value, [code_0, code_1], code);
+            for row in rows.clone() {
+                let first = (row - rows.start) * self.pitch + window * columns;
+                for (column, cell) in self.line[first..first + columns].iter_mut().enumerate() {
+                    let code = (row * columns + column) as u8;
+                    *cell = simd.select_code(value, [code_0, code_1], code);
+                }
             }
         }
     }

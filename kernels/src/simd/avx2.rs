@@ -52,6 +52,13 @@ impl Simd for Avx2 {
         unsafe { enter(self, kernel) }
     }
     #[inline(always)]
+    fn prefetch<T>(self, values: &[T]) {
+        for offset in (0..size_of_val(values)).step_by(64) {
+            let line = values.as_ptr().wrapping_byte_add(offset);
+            intrinsic!(_mm_prefetch::<_MM_HINT_T0>(line.cast()));
+        }
+    }
+    #[inline(always)]
     fn splat(self, value: f32) -> __m256 {
         intrinsic!(_mm256_set1_ps(value))
     }

@@ -93,6 +93,10 @@ impl Simd for Avx512 {
         unsafe { enter(self, kernel) }
     }
     #[inline(always)]
+    fn prefetch<T>(self, values: &[T]) {
+        self.half().prefetch(values);
+    }
+    #[inline(always)]
     fn splat(self, value: f32) -> __m512 {
         intrinsic!(_mm512_set1_ps(value))
     }

@@ -249,6 +249,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn select_greater(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
     /// `yes` where `a <= b`, else `no` (also where one is NaN).
     fn select_not_greater(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
+    /// Asks for the cache lines of `values` ahead of their use; nothing at levels without the instruction.
+    #[inline(always)]
+    fn prefetch<T>(self, _values: &[T]) {}
     /// Hands out lanes: lanes `UNITS i ..` of the real and then of the imaginary parts go to
     /// `out[i stride ..]`.
     #[inline(always)]

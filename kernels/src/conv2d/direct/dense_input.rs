@@ -127,12 +127,14 @@ impl<S: Simd> Kernel<S> for Pad<'_> {
                 let windows = row * pool.out_width()..(row + 1) * pool.out_width();
                 let start = (margins[0] + i) * width + margins[1];
                 let columns = pool.out_width() * pool.window_width;
+                let row = i % pool.window_height;
                 ExpandWindows {
                     values: [&self.gradient.values[windows.clone()]; 2],
                     codes: [&self.gradient.codes[windows]; 2],
-                    first_code: (i % pool.window_height * pool.window_width) as u8,
-                    window_columns: pool.window_width,
+                    window: [pool.window_height, pool.window_width],
+                    rows: row..row + 1,
                     line: &mut cells[start..start + columns],
+                    pitch: 0,
                 }
                 .run(simd.half());
             }

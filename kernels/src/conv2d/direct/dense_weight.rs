@@ -138,12 +138,14 @@ impl Block<'_> {
                 values[u] = &self.gradient.values[range.clone()][..self.windows.columns];
                 codes[u] = &self.gradient.codes[range][..self.windows.columns];
             }
+            let row = i % pool.window_height;
             ExpandWindows {
                 values,
                 codes,
-                first_code: (i % pool.window_height * pool.window_width) as u8,
-                window_columns: pool.window_width,
+                window: [pool.window_height, pool.window_width],
+                rows: row..row + 1,
                 line,
+                pitch: 0,
             }
             .run(simd);
         }

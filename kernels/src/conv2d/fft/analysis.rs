@@ -69,6 +69,12 @@ pub(crate) fn map_rows<S: Simd>(
                     }
                 }
             }
+            for (start, present) in wanted.as_flattened().iter().flatten() {
+                if h + 1 < rows {
+                    let next = (start + width).min(map.len());
+                    simd.prefetch(&map[next..(next + present).min(map.len())]);
+                }
+            }
             // Tiles that stick out of the map are copied and padded.
             for (slot, wanted) in wanted.as_flattened().iter().enumerate() {
                 if let Some((start, present)) = *wanted
@@ -125,8 +131,8 @@ impl<S: Simd> Sink<S> for Contiguous<'_, S::V> {
 }
 
 /// Width transforms of the tiles of the gradient of the convolution's output: `values` at the position
-/// `codes` of each window, else 0. It is expanded row by row into `line`, where the columns of tile A are
-/// followed by those of tile B, and never written as a whole.
+/// `codes` of each window, else 0. It is expanded a row of windows at a time into `line`, where the columns of
+/// tile A are followed by those of tile B, and never written as a whole.
 pub(crate) fn gradient_rows<S: Simd>(
     engine: &mut Engine<'_, S>,
     group: Group,
@@ -144,7 +150,7 @@ pub(crate) fn gradient_rows<S: Simd>(
     let windows = fft.segment_windows();
     let (edge_values, edge_codes) = edges;
     for (slot, vector) in vectors.enumerate() {
-        for h in 0..rows {
+        for i in 0..rows / window_rows {
             for segment in 0..fft.segments() {
                 // The windows of each unit: whole segments in place, others copied and padded.
                 let mut starts = [None; 2];
@@ -152,12 +158,18 @@ pub(crate) fn gradient_rows<S: Simd>(
                     let edge = u * windows..(u + 1) * windows;
                     let unit = group.unit(vector, u).and_then(|(pair, block)| {
                         let [row, column] = fft.segment_origins(pair)[segment];
-                        let (row, column) = ((row + h) / window_rows, column / window_columns);
+                        let (row, column) = (row / window_rows + i, column / window_columns);
                         (row < height && column < width)
                             .then(|| ((block * height + row) * width + column, width - column))
                     });
                     match unit {
-                        Some((first, present)) if present >= windows => *start = Some(first),
+                        Some((first, present)) if present >= windows => {
+                            *start = Some(first);
+                            let next = (first + width).min(gradient.values.len());
+                            let next = next..(next + windows).min(gradient.values.len());
+                            simd.prefetch(&gradient.values[next.clone()]);
+                            simd.prefetch(&gradient.codes[next]);
+                        }
                         Some((first, present)) => {
                             let source = first..first + present;
                             edge_values[edge.clone()][..present]
@@ -183,20 +195,23 @@ pub(crate) fn gradient_rows<S: Simd>(
                 simd.vectorize(ExpandWindows {
                     values: [values_0, values_1],
                     codes: [codes_0, codes_1],
-                    first_code: (h % window_rows * window_columns) as u8,
-                    window_columns,
-                    line: &mut line[segment * useful..][..windows * window_columns],
+                    window: [window_rows, window_columns],
+                    rows: 0..window_rows,
+                    line: &mut line[segment * useful..],
+                    pitch: 2 * useful,
                 });
             }
-            let start = row_start(rows, columns, slot, h);
-            let (a, b) = line[..2 * useful].split_at(useful);
-            simd.vectorize(Transform {
-                length: columns,
-                twiddles: &fft.twiddles[1],
-                source: TilePair(a, b),
-                sink: Contiguous(&mut spectra[start..start + columns]),
-                work: &mut *engine.work,
-            });
+            for r in 0..window_rows {
+                let start = row_start(rows, columns, slot, i * window_rows + r);
+                let (a, b) = line[2 * r * useful..][..2 * useful].split_at(useful);
+                simd.vectorize(Transform {
+                    length: columns,
+                    twiddles: &fft.twiddles[1],
+                    source: TilePair(a, b),
+                    sink: Contiguous(&mut spectra[start..start + columns]),
+                    work: &mut *engine.work,
+                });
+            }
         }
     }
 }

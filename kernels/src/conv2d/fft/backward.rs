@@ -76,7 +76,13 @@ impl Backward<'_> {
         let columns: &mut [Complex<S::V>] = scratch.input_columns.slice(2 * sizes.input_column);
         let gradient_columns: &mut [Complex<S::V>] =
             scratch.gradient_columns.slice(2 * sizes.gradient_column);
-        let out_columns = scratch.output_columns.slice(sizes.output_column);
+        let (column, mirrored_column) = columns.split_at_mut(sizes.input_column);
+        let mut columns = [column, mirrored_column];
+        let (column, mirrored_column) = gradient_columns.split_at_mut(sizes.gradient_column);
+        let mut gradient_columns = [column, mirrored_column];
+        let out_columns = scratch.output_columns.slice(2 * sizes.output_column);
+        let (column, mirrored_column) = out_columns.split_at_mut(sizes.output_column);
+        let mut out_columns = [column, mirrored_column];
         let sums = scratch.sums.slice::<f32>(sums_len(fft, S::LANES));
         let column_sums = sums.len() / fft.spectra_columns();
         let engine = &mut Engine {
@@ -84,7 +90,9 @@ impl Backward<'_> {
             fft,
             work: scratch.work.slice::<Complex<S::V>>(MAX_LENGTH),
         };
-        let line = scratch.line.slice(2 * fft.tiling.tile[1]);
+        let line = scratch
+            .line
+            .slice(2 * fft.pool.window_height * fft.tiling.tile[1]);
         let staging = scratch
             .staging
             .slice((5 * fft.tiling.tile[1]).max(4 * fft.segment_windows()));
@@ -111,56 +119,45 @@ impl Backward<'_> {
             );
             for stored in 0..fft.spectra_columns() {
                 let column_pair = fft.column_pair(stored);
-                let (x_sides, d_sides) = (
-                    columns.split_at_mut(sizes.input_column),
-                    gradient_columns.split_at_mut(sizes.gradient_column),
-                );
-                let x_sides = [x_sides.0, x_sides.1];
-                let d_sides = [d_sides.0, d_sides.1];
-                for (side, column) in column_pair.into_iter().enumerate() {
+                let sides = columns.iter_mut().zip(&mut gradient_columns);
+                for (column, (x_out, d_out)) in column_pair.into_iter().zip(sides) {
                     let Some(column) = column else { continue };
-                    let out = &mut *x_sides[side];
-                    analysis::column(engine, x.vectors(), input, column, rows, out);
-                    let out = &mut *d_sides[side];
-                    let (from, vectors) = (&*gradient_rows, d.vectors());
-                    analysis::column(engine, vectors, useful, column, from, out);
+                    analysis::column(engine, x.vectors(), input, column, rows, x_out);
+                    let vectors = d.vectors();
+                    analysis::column(engine, vectors, useful, column, gradient_rows, d_out);
                     if column == 0 {
                         for vector in 0..vectors {
-                            let value = out[vector * (fft.tiling.tile[0] + 1)];
+                            let value = d_out[vector * (fft.tiling.tile[0] + 1)];
                             add_bias::<S>(d, vector, value, self.bias);
                         }
                     }
-                    let Some((_, spectra)) = &self.input_gradient else {
-                        continue;
-                    };
+                }
+                let [x_sides, d_sides] = [(&columns, units[0]), (&gradient_columns, units[1])]
+                    .map(|(sides, units)| sides.each_ref().map(|values| Columns { values, units }));
+                if let Some((_, spectra)) = &self.input_gradient {
+                    let [column, mirrored_column] = &mut out_columns;
                     simd.vectorize(Product {
                         pairs,
-                        x: Columns {
-                            values: out,
-                            units: units[1],
-                        },
+                        x: d_sides,
                         layout,
                         weights: &spectra[stored * layout.column_len()..][..layout.column_len()],
-                        mirrored: side == 1,
+                        mirrored: column_pair[1].is_some(),
                         conjugate: false,
-                        out: out_columns,
+                        out: [column, mirrored_column],
                         out_units: units[0],
                     });
-                    let vectors = x.vectors();
-                    synthesis::column(engine, vectors, input, column, out_columns, out_rows);
+                    for (column, from) in column_pair.into_iter().zip(&out_columns) {
+                        if let Some(column) = column {
+                            synthesis::column(engine, x.vectors(), input, column, from, out_rows);
+                        }
+                    }
                 }
                 simd.vectorize(Accumulate {
                     pairs,
                     height: fft.tiling.tile[0],
                     channels: fft.conv.in_channels.next_multiple_of(CHANNELS),
-                    x: x_sides.map(|values| Columns {
-                        values,
-                        units: units[0],
-                    }),
-                    gradient: d_sides.map(|values| Columns {
-                        values,
-                        units: units[1],
-                    }),
+                    x: x_sides,
+                    gradient: d_sides,
                     mirrored: column_pair[1].is_some(),
                     sum: &mut sums[stored * column_sums..][..column_sums],
                 });
@@ -191,7 +188,7 @@ impl Backward<'_> {
             fft,
             work: scratch.work.slice::<Complex<S::V>>(MAX_LENGTH),
         };
-        let line = scratch.line.slice(2 * width);
+        let line = scratch.line.slice(2 * fft.pool.window_height * width);
         let staging = scratch.staging.slice(4 * fft.segment_windows());
         let dead = scratch.dead.slice(4 * fft.segment_windows());
         for first_pair in (0..fft.tiling.pairs()).step_by(sizes.pairs) {

@@ -51,8 +51,12 @@ impl Forward<'_> {
         let layout = fft.spectra_layout(Direction::Forward, S::LANES);
         let units = [fft.input_units(S::LANES), fft.output_units(S::LANES)];
         let rows = scratch.input_rows.slice(sizes.input_rows);
-        let columns = scratch.input_columns.slice(sizes.input_column);
-        let out_columns = scratch.output_columns.slice(sizes.output_column);
+        let columns = scratch.input_columns.slice(2 * sizes.input_column);
+        let (column, mirrored_column) = columns.split_at_mut(sizes.input_column);
+        let mut columns = [column, mirrored_column];
+        let out_columns = scratch.output_columns.slice(2 * sizes.output_column);
+        let (column, mirrored_column) = out_columns.split_at_mut(sizes.output_column);
+        let mut out_columns = [column, mirrored_column];
         let out_rows = scratch.output_rows.slice(sizes.output_rows);
         let engine = &mut Engine {
             simd,
@@ -73,24 +77,30 @@ impl Forward<'_> {
             analysis::map_rows(engine, x, map, rows, staging);
             for stored in 0..fft.spectra_columns() {
                 let weights = &spectra[stored * layout.column_len()..][..layout.column_len()];
-                for (side, column) in fft.column_pair(stored).into_iter().enumerate() {
-                    let Some(column) = column else { continue };
-                    analysis::column(engine, x.vectors(), input, column, rows, columns);
-                    simd.vectorize(Product {
-                        pairs,
-                        x: Columns {
-                            values: columns,
-                            units: units[0],
-                        },
-                        layout,
-                        weights,
-                        mirrored: side == 1,
-                        conjugate: true,
-                        out: out_columns,
-                        out_units: units[1],
-                    });
-                    let vectors = y.vectors();
-                    synthesis::column(engine, vectors, useful, column, out_columns, out_rows);
+                let column_pair = fft.column_pair(stored);
+                for (column, out) in column_pair.into_iter().zip(&mut columns) {
+                    if let Some(column) = column {
+                        analysis::column(engine, x.vectors(), input, column, rows, out);
+                    }
+                }
+                let [column, mirrored_column] = &mut out_columns;
+                simd.vectorize(Product {
+                    pairs,
+                    x: columns.each_ref().map(|values| Columns {
+                        values,
+                        units: units[0],
+                    }),
+                    layout,
+                    weights,
+                    mirrored: column_pair[1].is_some(),
+                    conjugate: true,
+                    out: [column, mirrored_column],
+                    out_units: units[1],
+                });
+                for (column, from) in column_pair.into_iter().zip(&out_columns) {
+                    if let Some(column) = column {
+                        synthesis::column(engine, y.vectors(), useful, column, from, out_rows);
+                    }
                 }
             }
             let vectors = 0..y.vectors();

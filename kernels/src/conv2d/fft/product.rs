@@ -2,19 +2,17 @@
 //!
 //! At every frequency, `Y[pair, o] = sum_c X[pair, c] conj(W[c, o])` (forward) or the same with the roles
 //! of the channels exchanged and `W` unconjugated (input gradient). The channels that are made lie in
-//! the lanes, those summed over are broadcast. Five pairs are done at once: ten accumulators hide the
-//! latency of the multipliers and every vector of `W` is used five times.
+//! the lanes, those summed over are broadcast.
 //!
 //! Only the columns `f_w <= T_w / 2` of `W` exist. A column beyond reads its mirror image:
-//! `W[f_h, f_w] = conj W[-f_h, -f_w]`.
+//! `W[f_h, f_w] = conj W[-f_h, -f_w]`. Both columns are done at once, up to four pairs each: every vector of
+//! `W`, which comes from the second- or third-level cache, is used up to eight times, and the many
+//! accumulators hide the latency of the multipliers.
 
 use super::spectra::SpectraLayout;
 use super::tiling::Units;
 use crate::fft::Complex;
 use crate::simd::{Kernel, Pixel, Simd, UNIT, lanes_of};
-
-/// Pairs of one block, see the module.
-const PAIRS: usize = 5;
 
 /// What pixels are before they are looked up.
 static ZERO: Pixel = [0.0; UNIT];
@@ -52,17 +50,19 @@ fn vector_index<S: Simd, T: Simd>(height: usize, unit: usize, row: usize) -> usi
     (vector * (height + 1) + row) * 2 * (S::LANES / T::LANES) + unit / T::UNITS
 }
 
-/// `out = x W` or `x conj(W)` for one column of frequencies of a group.
+/// `out = x W` or `x conj(W)` for a column of frequencies of a group and for its mirror image.
 pub(crate) struct Product<'a, V> {
     pub(crate) pairs: usize,
-    pub(crate) x: Columns<'a, V>,
+    /// Spectra at the column and at its mirror image.
+    pub(crate) x: [Columns<'a, V>; 2],
     pub(crate) layout: SpectraLayout,
-    /// The column of kernel spectra, or of its mirror image.
+    /// The column of kernel spectra.
     pub(crate) weights: &'a [f32],
+    /// There is a mirror image (the first and the middle column are their own).
     pub(crate) mirrored: bool,
-    /// Multiply with the conjugate of what `weights` (after mirroring) stand for.
+    /// Multiply with the conjugate of the kernels' spectra.
     pub(crate) conjugate: bool,
-    pub(crate) out: &'a mut [Complex<V>],
+    pub(crate) out: [&'a mut [Complex<V>]; 2],
     pub(crate) out_units: Units,
 }
 
@@ -71,38 +71,47 @@ impl<S: Simd> Kernel<S> for Product<'_, S::V> {
 
     #[inline(always)]
     fn run(self, simd: S) {
-        // Mirroring conjugates once more.
-        let conjugate = self.conjugate != self.mirrored;
-        match (self.out_units.is_wide(), conjugate) {
-            (true, true) => self.rows::<S, S, true>(simd),
-            (true, false) => self.rows::<S, S, false>(simd),
-            (false, true) => self.rows::<S, S::Half, true>(simd.half()),
-            (false, false) => self.rows::<S, S::Half, false>(simd.half()),
+        match (self.out_units.is_wide(), self.conjugate) {
+            (true, true) => self.rows::<S, S, true, false>(simd),
+            (true, false) => self.rows::<S, S, false, true>(simd),
+            (false, true) => self.rows::<S, S::Half, true, false>(simd.half()),
+            (false, false) => self.rows::<S, S::Half, false, true>(simd.half()),
         }
     }
 }
 
 impl<V: bytemuck::Pod> Product<'_, V> {
+    /// `CONJUGATE` of the column, `MIRRORED` of its mirror image, where the kernels' spectra are conjugate.
     #[inline(always)]
-    fn rows<S: Simd<V = V>, T: Simd, const CONJUGATE: bool>(mut self, simd: T) {
+    fn rows<S: Simd<V = V>, T: Simd, const CONJUGATE: bool, const MIRRORED: bool>(
+        mut self,
+        simd: T,
+    ) {
+        // Two columns of this many pairs need four accumulators a pair.
+        let most = const { T::ACCUMULATORS / 6 };
         for row in 0..self.layout.height {
             let mut pair = 0;
             while pair < self.pairs {
-                let left = self.pairs - pair;
-                match left {
-                    1 => self.block::<S, T, CONJUGATE, 1>(simd, row, pair),
-                    2 => self.block::<S, T, CONJUGATE, 2>(simd, row, pair),
-                    3 => self.block::<S, T, CONJUGATE, 3>(simd, row, pair),
-                    4 => self.block::<S, T, CONJUGATE, 4>(simd, row, pair),
-                    _ => self.block::<S, T, CONJUGATE, PAIRS>(simd, row, pair),
+                let count = (self.pairs - pair).min(most);
+                match count {
+                    1 => self.block::<S, T, CONJUGATE, MIRRORED, 1>(simd, row, pair),
+                    2 => self.block::<S, T, CONJUGATE, MIRRORED, 2>(simd, row, pair),
+                    3 => self.block::<S, T, CONJUGATE, MIRRORED, 3>(simd, row, pair),
+                    _ => self.block::<S, T, CONJUGATE, MIRRORED, 4>(simd, row, pair),
                 }
-                pair += left.min(PAIRS);
+                pair += count.min(4);
             }
         }
     }
 
     #[inline(always)]
-    fn block<S: Simd<V = V>, T: Simd, const CONJUGATE: bool, const P: usize>(
+    fn block<
+        S: Simd<V = V>,
+        T: Simd,
+        const CONJUGATE: bool,
+        const MIRRORED: bool,
+        const P: usize,
+    >(
         &mut self,
         simd: T,
         row: usize,
@@ -110,45 +119,53 @@ impl<V: bytemuck::Pod> Product<'_, V> {
     ) {
         let layout = &self.layout;
         let height = layout.height;
-        let weight_row = if self.mirrored {
-            (height - row) % height
-        } else {
-            row
-        };
+        let opposite = if row == 0 { 0 } else { height - row };
         let vectors = layout.lanes / T::LANES;
         let row_len = layout.terms * layout.lanes * 2;
-        let weights: &[T::V] =
-            bytemuck::cast_slice(&self.weights[weight_row * row_len..][..row_len]);
-        let out: &mut [T::V] = bytemuck::cast_slice_mut(self.out);
+        let weights: &[T::V] = bytemuck::cast_slice(&self.weights[row * row_len..][..row_len]);
+        let [out, mirrored_out] = &mut self.out;
+        let out: &mut [T::V] = bytemuck::cast_slice_mut(out);
+        let mirrored_out: &mut [T::V] = bytemuck::cast_slice_mut(mirrored_out);
         for j in 0..vectors {
             let mut sum = [[simd.splat(0.0); 2]; P];
+            let mut mirrored_sum = [[simd.splat(0.0); 2]; P];
             for block in 0..layout.terms.div_ceil(UNIT) {
                 let mut x = [[&ZERO; 2]; P];
-                for (p, x) in x.iter_mut().enumerate() {
-                    *x = self.x.pixel::<S>(height, first + p, block, row);
+                let mut mirrored_x = [[&ZERO; 2]; P];
+                for p in 0..P {
+                    x[p] = self.x[0].pixel::<S>(height, first + p, block, row);
+                    if self.mirrored {
+                        mirrored_x[p] = self.x[1].pixel::<S>(height, first + p, block, opposite);
+                    }
                 }
                 let terms = (layout.terms - block * UNIT).min(UNIT);
                 let entry = (block * UNIT * vectors + j) * 2;
-                if terms == UNIT {
+                if terms == UNIT && self.mirrored {
                     // A known count lets the compiler unroll and keep the addresses in registers.
                     for k in 0..UNIT {
                         let entry = entry + 2 * k * vectors;
                         let w = [weights[entry], weights[entry + 1]];
                         multiply_add::<T, CONJUGATE, P>(simd, &x, k, w, &mut sum);
+                        multiply_add::<T, MIRRORED, P>(simd, &mirrored_x, k, w, &mut mirrored_sum);
                     }
                 } else {
                     for k in 0..terms {
                         let entry = entry + 2 * k * vectors;
                         let w = [weights[entry], weights[entry + 1]];
                         multiply_add::<T, CONJUGATE, P>(simd, &x, k, w, &mut sum);
+                        multiply_add::<T, MIRRORED, P>(simd, &mirrored_x, k, w, &mut mirrored_sum);
                     }
                 }
             }
-            for (p, [re, im]) in sum.into_iter().enumerate() {
+            for p in 0..P {
                 let unit = (first + p) * self.out_units.per_pair + j * T::UNITS;
                 let index = vector_index::<S, T>(height, unit, row);
-                out[index] = re;
-                out[index + S::LANES / T::LANES] = im;
+                let imaginary = S::LANES / T::LANES;
+                [out[index], out[index + imaginary]] = sum[p];
+                if self.mirrored {
+                    let index = vector_index::<S, T>(height, unit, opposite);
+                    [mirrored_out[index], mirrored_out[index + imaginary]] = mirrored_sum[p];
+                }
             }
         }
     }

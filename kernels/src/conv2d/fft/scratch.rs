@@ -151,7 +151,7 @@ impl Scratch {
         self.input_columns
             .reserve::<Complex<S::V>>(2 * sizes.input_column)?;
         self.output_columns
-            .reserve::<Complex<S::V>>(sizes.output_column)?;
+            .reserve::<Complex<S::V>>(2 * sizes.output_column)?;
         if fft.is_single() {
             self.single_spectra
                 .reserve::<f32>(super::single::spectra_len(fft, S::LANES))?;

@@ -57,6 +57,8 @@ pub(crate) fn analyse<S: Simd>(
             for (tile, [row, column]) in fft.tiling.origins(pair).into_iter().enumerate() {
                 if row + h < height && column < width {
                     let start = (row + h) * width + column;
+                    let next = (start + width).min(image.len());
+                    simd.prefetch(&image[next..(next + fft.tiling.useful[1]).min(image.len())]);
                     tiles[tile][lane] = if column + columns <= width {
                         &image[start..start + columns]
                     } else {

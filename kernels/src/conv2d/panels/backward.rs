@@ -184,12 +184,14 @@ impl<S: Simd> Kernel<S> for ExpandBlock<'_> {
                 + column / pool.window_width;
             let values: &[Pixel] = &self.gradient.values[first..first + windows];
             let codes: &[Codes] = &self.gradient.codes[first..first + windows];
+            let row = i % pool.window_height;
             ExpandWindows {
                 values: [values; 2],
                 codes: [codes; 2],
-                first_code: (i % pool.window_height * pool.window_width) as u8,
-                window_columns: pool.window_width,
+                window: [pool.window_height, pool.window_width],
+                rows: row..row + 1,
                 line,
+                pitch: 0,
             }
             .run(simd.half());
         }
