@@ -52,7 +52,9 @@ impl Simd for Avx2 {
         unsafe { enter(self, kernel) }
     }
     #[inline(always)]
-    fn prefetch<T>(self, values: &[T]) {
+    fn prefetch<T>(self, values: &[T], first: usize, len: usize) {
+        let first = first.min(values.len());
+        let values = &values[first..(first + len).min(values.len())];
         for offset in (0..size_of_val(values)).step_by(64) {
             let line = values.as_ptr().wrapping_byte_add(offset);
             intrinsic!(_mm_prefetch::<_MM_HINT_T0>(line.cast()));

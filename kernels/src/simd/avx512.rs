@@ -93,8 +93,8 @@ impl Simd for Avx512 {
         unsafe { enter(self, kernel) }
     }
     #[inline(always)]
-    fn prefetch<T>(self, values: &[T]) {
-        self.half().prefetch(values);
+    fn prefetch<T>(self, values: &[T], first: usize, len: usize) {
+        self.half().prefetch(values, first, len);
     }
     #[inline(always)]
     fn splat(self, value: f32) -> __m512 {

@@ -249,9 +249,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn select_greater(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
     /// `yes` where `a <= b`, else `no` (also where one is NaN).
     fn select_not_greater(self, a: Self::V, b: Self::V, yes: Self::V, no: Self::V) -> Self::V;
-    /// Asks for the cache lines of `values` ahead of their use; nothing at levels without the instruction.
+    /// Asks for the cache lines of `len` of the `values` from `first` on ahead of their use, as far as there
+    /// are any; nothing at levels without the instruction.
     #[inline(always)]
-    fn prefetch<T>(self, _values: &[T]) {}
+    fn prefetch<T>(self, _values: &[T], _first: usize, _len: usize) {}
     /// Hands out lanes: lanes `UNITS i ..` of the real and then of the imaginary parts go to
     /// `out[i stride ..]`.
     #[inline(always)]

@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::Engine;
 use super::tiling::Units;
 use crate::conv2d::pooling::{Codes, DEAD, ExpandWindows, PooledGradient};
-use crate::fft::{Complex, Sink, Source, Transform};
+use crate::fft::{Complex, Sink, Source};
 use crate::simd::{Pixel, Simd, UNIT};
 
 /// Pairs of a group and how their channels fill vectors.
@@ -71,8 +71,7 @@ pub(crate) fn map_rows<S: Simd>(
             }
             for (start, present) in wanted.as_flattened().iter().flatten() {
                 if h + 1 < rows {
-                    let next = (start + width).min(map.len());
-                    simd.prefetch(&map[next..(next + present).min(map.len())]);
+                    simd.prefetch(map, start + width, *present);
                 }
             }
             // Tiles that stick out of the map are copied and padded.
@@ -91,15 +90,12 @@ pub(crate) fn map_rows<S: Simd>(
                 Some(_) => &staging[(2 * u + t) * columns..][..columns],
             };
             let start = row_start(rows, columns, vector, h);
-            simd.vectorize(Transform {
-                length: columns,
-                twiddles: &fft.twiddles[1],
-                source: PixelRows {
+            engine.transform_row(
+                PixelRows {
                     tiles: [[slice(0, 0), slice(1, 0)], [slice(0, 1), slice(1, 1)]],
                 },
-                sink: Contiguous(&mut spectra[start..start + columns]),
-                work: &mut *engine.work,
-            });
+                Contiguous(&mut spectra[start..start + columns]),
+            );
         }
     }
 }
@@ -165,10 +161,8 @@ pub(crate) fn gradient_rows<S: Simd>(
                     match unit {
                         Some((first, present)) if present >= windows => {
                             *start = Some(first);
-                            let next = (first + width).min(gradient.values.len());
-                            let next = next..(next + windows).min(gradient.values.len());
-                            simd.prefetch(&gradient.values[next.clone()]);
-                            simd.prefetch(&gradient.codes[next]);
+                            simd.prefetch(gradient.values, first + width, windows);
+                            simd.prefetch(gradient.codes, first + width, windows);
                         }
                         Some((first, present)) => {
                             let source = first..first + present;
@@ -204,13 +198,10 @@ pub(crate) fn gradient_rows<S: Simd>(
             for r in 0..window_rows {
                 let start = row_start(rows, columns, slot, i * window_rows + r);
                 let (a, b) = line[2 * r * useful..][..2 * useful].split_at(useful);
-                simd.vectorize(Transform {
-                    length: columns,
-                    twiddles: &fft.twiddles[1],
-                    source: TilePair(a, b),
-                    sink: Contiguous(&mut spectra[start..start + columns]),
-                    work: &mut *engine.work,
-                });
+                engine.transform_row(
+                    TilePair(a, b),
+                    Contiguous(&mut spectra[start..start + columns]),
+                );
             }
         }
     }
@@ -259,20 +250,17 @@ pub(crate) fn column<S: Simd>(
     spectra: &[Complex<S::V>],
     columns: &mut [Complex<S::V>],
 ) {
-    let (simd, fft) = (engine.simd, engine.fft);
+    let fft = engine.fft;
     let [height, width] = fft.tiling.tile;
     for vector in 0..vectors {
         let start = vector * (height + 1);
-        simd.vectorize(Transform {
-            length: height,
-            twiddles: &fft.twiddles[0],
-            source: StridedColumn {
+        engine.transform_column(
+            StridedColumn {
                 values: &spectra[row_start(rows, width, vector, 0) + column..],
                 pitch: width + 1,
                 rows,
             },
-            sink: Contiguous(&mut columns[start..start + height]),
-            work: &mut *engine.work,
-        });
+            Contiguous(&mut columns[start..start + height]),
+        );
     }
 }

@@ -7,7 +7,7 @@
 
 use super::analysis::{self, Group, StridedColumn, row_start};
 use super::product::{Accumulate, CHANNELS, Columns, Product};
-use super::scratch::{Scratch, Sizes, sums_len};
+use super::scratch::{Scratch, Sizes, both_columns, sums_len};
 use super::single::{self, AddProduct, InputSpectra};
 use super::spectra::Direction;
 use super::{Engine, Fft, synthesis};
@@ -73,16 +73,10 @@ impl Backward<'_> {
         let rows: &mut [Complex<S::V>] = scratch.input_rows.slice(sizes.input_rows);
         let gradient_rows = scratch.gradient_rows.slice(sizes.gradient_rows);
         let out_rows = scratch.output_rows.slice(sizes.output_rows);
-        let columns: &mut [Complex<S::V>] = scratch.input_columns.slice(2 * sizes.input_column);
-        let gradient_columns: &mut [Complex<S::V>] =
-            scratch.gradient_columns.slice(2 * sizes.gradient_column);
-        let (column, mirrored_column) = columns.split_at_mut(sizes.input_column);
-        let mut columns = [column, mirrored_column];
-        let (column, mirrored_column) = gradient_columns.split_at_mut(sizes.gradient_column);
-        let mut gradient_columns = [column, mirrored_column];
-        let out_columns = scratch.output_columns.slice(2 * sizes.output_column);
-        let (column, mirrored_column) = out_columns.split_at_mut(sizes.output_column);
-        let mut out_columns = [column, mirrored_column];
+        let mut columns = both_columns(&mut scratch.input_columns, sizes.input_column);
+        let mut gradient_columns =
+            both_columns(&mut scratch.gradient_columns, sizes.gradient_column);
+        let mut out_columns = both_columns(&mut scratch.output_columns, sizes.output_column);
         let sums = scratch.sums.slice::<f32>(sums_len(fft, S::LANES));
         let column_sums = sums.len() / fft.spectra_columns();
         let engine = &mut Engine {
@@ -225,32 +219,12 @@ impl Backward<'_> {
                     };
                     let x = InputSpectra::new::<S>(fft, x, [a, b], column);
                     let sum = &mut sums[entry..entry + height];
-                    let (length, twiddles) = (height, &fft.twiddles[0]);
-                    let work = &mut *engine.work;
                     if mirrored {
-                        simd.vectorize(Transform {
-                            length,
-                            twiddles,
-                            source,
-                            sink: AddProduct::<_, true> {
-                                x,
-                                sum,
-                                first: &mut first,
-                            },
-                            work,
-                        });
+                        let sink = AddProduct::<_, true>::new(x, sum, &mut first);
+                        engine.transform_column(source, sink);
                     } else {
-                        simd.vectorize(Transform {
-                            length,
-                            twiddles,
-                            source,
-                            sink: AddProduct::<_, false> {
-                                x,
-                                sum,
-                                first: &mut first,
-                            },
-                            work,
-                        });
+                        let sink = AddProduct::<_, false>::new(x, sum, &mut first);
+                        engine.transform_column(source, sink);
                     }
                     if column == 0 {
                         add_bias::<S>(group, vector, first, self.bias);

@@ -2,7 +2,7 @@
 
 use super::analysis::{self, Group};
 use super::product::{Columns, Product};
-use super::scratch::{Scratch, Sizes};
+use super::scratch::{Scratch, Sizes, both_columns};
 use super::single::{self, InputSpectra, Pointwise};
 use super::spectra::Direction;
 use super::synthesis::{self, FirstRows, column_pitch};
@@ -10,7 +10,7 @@ use super::{Engine, Fft};
 use crate::ShapeError;
 use crate::conv2d::map::Map;
 use crate::conv2d::pooling::Epilogue;
-use crate::fft::{Complex, MAX_LENGTH, Transform};
+use crate::fft::{Complex, MAX_LENGTH};
 use crate::simd::{Kernel, Pixel, Simd};
 
 /// The arguments of one forward pass.
@@ -51,12 +51,8 @@ impl Forward<'_> {
         let layout = fft.spectra_layout(Direction::Forward, S::LANES);
         let units = [fft.input_units(S::LANES), fft.output_units(S::LANES)];
         let rows = scratch.input_rows.slice(sizes.input_rows);
-        let columns = scratch.input_columns.slice(2 * sizes.input_column);
-        let (column, mirrored_column) = columns.split_at_mut(sizes.input_column);
-        let mut columns = [column, mirrored_column];
-        let out_columns = scratch.output_columns.slice(2 * sizes.output_column);
-        let (column, mirrored_column) = out_columns.split_at_mut(sizes.output_column);
-        let mut out_columns = [column, mirrored_column];
+        let mut columns = both_columns(&mut scratch.input_columns, sizes.input_column);
+        let mut out_columns = both_columns(&mut scratch.output_columns, sizes.output_column);
         let out_rows = scratch.output_rows.slice(sizes.output_rows);
         let engine = &mut Engine {
             simd,
@@ -116,7 +112,7 @@ impl Forward<'_> {
             scratch,
             ..
         } = self;
-        let [height, width] = fft.tiling.tile;
+        let width = fft.tiling.tile[1];
         let useful = fft.tiling.useful[0];
         let sizes = Sizes::forward(fft, S::LANES);
         let layout = fft.spectra_layout(Direction::Forward, S::LANES);
@@ -149,34 +145,12 @@ impl Forward<'_> {
                     let weights = &spectra[stored * layout.column_len()..][..layout.column_len()];
                     let blocks = [a.1, b.1];
                     let sink = FirstRows(&mut out_rows[start..start + useful]);
-                    let (length, twiddles) = (height, &fft.twiddles[0]);
-                    let work = &mut *engine.work;
                     if mirrored {
-                        simd.vectorize(Transform {
-                            length,
-                            twiddles,
-                            source: Pointwise::<true> {
-                                x,
-                                layout,
-                                weights,
-                                blocks,
-                            },
-                            sink,
-                            work,
-                        });
+                        let source = Pointwise::<true>::new(x, layout, weights, blocks);
+                        engine.transform_column(source, sink);
                     } else {
-                        simd.vectorize(Transform {
-                            length,
-                            twiddles,
-                            source: Pointwise::<false> {
-                                x,
-                                layout,
-                                weights,
-                                blocks,
-                            },
-                            sink,
-                            work,
-                        });
+                        let source = Pointwise::<false>::new(x, layout, weights, blocks);
+                        engine.transform_column(source, sink);
                     }
                 }
                 let group = Group {

@@ -26,7 +26,7 @@ pub(crate) mod work;
 use spectra::{Direction, SpectraLayout};
 use tiling::{Pairing, Tiling, Units};
 
-use crate::fft::{Complex, Twiddles};
+use crate::fft::{Complex, Sink, Source, Transform, Twiddles};
 use crate::shape::{Conv2dShape, MaxPool2dShape};
 use crate::simd::{Simd, UNIT};
 
@@ -36,6 +36,31 @@ pub(crate) struct Engine<'a, S: Simd> {
     pub(crate) fft: &'a Fft,
     /// Workspace of a transform.
     pub(crate) work: &'a mut [Complex<S::V>],
+}
+
+impl<S: Simd> Engine<'_, S> {
+    /// One transform of the height in every lane.
+    #[inline(always)]
+    pub(crate) fn transform_column(&mut self, source: impl Source<S>, sink: impl Sink<S>) {
+        self.transform(0, source, sink);
+    }
+
+    /// One transform of the width in every lane.
+    #[inline(always)]
+    pub(crate) fn transform_row(&mut self, source: impl Source<S>, sink: impl Sink<S>) {
+        self.transform(1, source, sink);
+    }
+
+    #[inline(always)]
+    fn transform(&mut self, side: usize, source: impl Source<S>, sink: impl Sink<S>) {
+        self.simd.vectorize(Transform {
+            length: self.fft.tiling.tile[side],
+            twiddles: &self.fft.twiddles[side],
+            source,
+            sink,
+            work: &mut *self.work,
+        });
+    }
 }
 
 /// Everything that a convolution by transforms needs to know, except the weights.

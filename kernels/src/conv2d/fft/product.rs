@@ -87,8 +87,8 @@ impl<V: bytemuck::Pod> Product<'_, V> {
         mut self,
         simd: T,
     ) {
-        // Two columns of this many pairs need four accumulators a pair.
-        let most = const { T::ACCUMULATORS / 6 };
+        // Each pair needs four accumulators, two for either column.
+        let most = (T::ACCUMULATORS / 6).min(4);
         for row in 0..self.layout.height {
             let mut pair = 0;
             while pair < self.pairs {
@@ -99,7 +99,7 @@ impl<V: bytemuck::Pod> Product<'_, V> {
                     3 => self.block::<S, T, CONJUGATE, MIRRORED, 3>(simd, row, pair),
                     _ => self.block::<S, T, CONJUGATE, MIRRORED, 4>(simd, row, pair),
                 }
-                pair += count.min(4);
+                pair += count;
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Memory that one thread needs for one image.
 
+use bytemuck::Pod;
+
 use super::Fft;
 use super::product::CHANNELS;
 use super::synthesis::column_pitch;
@@ -41,6 +43,12 @@ pub(crate) struct Scratch {
     pub(crate) line: Buffer,
     pub(crate) staging: Buffer,
     pub(crate) dead: Buffer,
+}
+
+/// Two columns of `len` vectors: one of frequencies and its mirror image.
+pub(crate) fn both_columns<V: Pod>(buffer: &mut Buffer, len: usize) -> [&mut [V]; 2] {
+    let (column, mirrored) = buffer.slice(2 * len).split_at_mut(len);
+    [column, mirrored]
 }
 
 /// How many pairs are in flight at once, and the lengths of all buffers that follow from it.

@@ -9,7 +9,7 @@
 use super::analysis::{StridedColumn, row_start};
 use super::spectra::SpectraLayout;
 use super::{Engine, Fft};
-use crate::fft::{Complex, MAX_LENGTH, Sink, Source, Transform};
+use crate::fft::{Complex, MAX_LENGTH, Sink, Source};
 use crate::simd::{Kernel, Simd, UNIT};
 
 /// A row of a tile that lies outside the image.
@@ -57,8 +57,7 @@ pub(crate) fn analyse<S: Simd>(
             for (tile, [row, column]) in fft.tiling.origins(pair).into_iter().enumerate() {
                 if row + h < height && column < width {
                     let start = (row + h) * width + column;
-                    let next = (start + width).min(image.len());
-                    simd.prefetch(&image[next..(next + fft.tiling.useful[1]).min(image.len())]);
+                    simd.prefetch(image, start + width, fft.tiling.useful[1]);
                     tiles[tile][lane] = if column + columns <= width {
                         &image[start..start + columns]
                     } else {
@@ -76,29 +75,23 @@ pub(crate) fn analyse<S: Simd>(
             columns: &mut *im,
         });
         let start = row_start(count, columns, 0, h);
-        simd.vectorize(Transform {
-            length: columns,
-            twiddles: &fft.twiddles[1],
-            source: Parts(&*re, &*im),
-            sink: super::analysis::Contiguous(&mut rows[start..start + columns]),
-            work: &mut *engine.work,
-        });
+        engine.transform_row(
+            Parts(&*re, &*im),
+            super::analysis::Contiguous(&mut rows[start..start + columns]),
+        );
     }
     for column in 0..columns {
-        simd.vectorize(Transform {
-            length: tile_rows,
-            twiddles: &fft.twiddles[0],
-            source: StridedColumn {
+        engine.transform_column(
+            StridedColumn {
                 values: &rows[column..],
                 pitch: columns + 1,
                 rows: count,
             },
-            sink: Scatter {
+            Scatter {
                 spectra: &mut spectra[column * tile_rows * 2 * S::UNITS..],
                 stride: spectra_pitch(fft, S::UNITS),
             },
-            work: &mut *engine.work,
-        });
+        );
     }
 }
 
@@ -187,11 +180,28 @@ fn mirrored_row(height: usize, index: usize) -> usize {
 /// `X conj(W)` at one column of frequencies, parts exchanged for the inverse transform. The kernels' spectra
 /// are those of the column or (`MIRRORED`) of its mirror image.
 pub(crate) struct Pointwise<'a, const MIRRORED: bool> {
-    pub(crate) x: InputSpectra<'a>,
-    pub(crate) layout: SpectraLayout,
-    pub(crate) weights: &'a [f32],
-    /// Block of output channels of each unit.
-    pub(crate) blocks: [usize; 2],
+    x: InputSpectra<'a>,
+    layout: SpectraLayout,
+    weights: &'a [f32],
+    blocks: [usize; 2],
+}
+
+impl<'a, const MIRRORED: bool> Pointwise<'a, MIRRORED> {
+    /// `weights`: the stored column of the kernels' spectra; `blocks`: the block of output channels of each
+    /// unit.
+    pub(crate) fn new(
+        x: InputSpectra<'a>,
+        layout: SpectraLayout,
+        weights: &'a [f32],
+        blocks: [usize; 2],
+    ) -> Self {
+        Self {
+            x,
+            layout,
+            weights,
+            blocks,
+        }
+    }
 }
 
 impl<S: Simd, const MIRRORED: bool> Source<S> for Pointwise<'_, MIRRORED> {
@@ -222,9 +232,20 @@ impl<S: Simd, const MIRRORED: bool> Source<S> for Pointwise<'_, MIRRORED> {
 /// Adds `X conj(D)`, or for a mirrored column its conjugate at the opposite row, to the spectrum of the
 /// weight gradient; keeps `D` at row 0.
 pub(crate) struct AddProduct<'a, V, const MIRRORED: bool> {
-    pub(crate) x: InputSpectra<'a>,
-    pub(crate) sum: &'a mut [Complex<V>],
-    pub(crate) first: &'a mut Complex<V>,
+    x: InputSpectra<'a>,
+    sum: &'a mut [Complex<V>],
+    first: &'a mut Complex<V>,
+}
+
+impl<'a, V, const MIRRORED: bool> AddProduct<'a, V, MIRRORED> {
+    /// Adds to the stored column `sum`, keeps row 0 of `D` in `first`.
+    pub(crate) fn new(
+        x: InputSpectra<'a>,
+        sum: &'a mut [Complex<V>],
+        first: &'a mut Complex<V>,
+    ) -> Self {
+        Self { x, sum, first }
+    }
 }
 
 impl<S: Simd, const MIRRORED: bool> Sink<S> for AddProduct<'_, S::V, MIRRORED> {

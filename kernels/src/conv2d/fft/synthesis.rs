@@ -9,7 +9,7 @@ use std::ops::Range;
 use super::Engine;
 use super::analysis::Group;
 use crate::conv2d::pooling::{Epilogue, PoolWindows};
-use crate::fft::{Complex, Sink, Source, Transform};
+use crate::fft::{Complex, Sink, Source};
 use crate::simd::{Kernel, Pixel, Simd, UNIT};
 
 /// Values between two columns of row spectra, odd so that strides are no powers of two.
@@ -52,17 +52,14 @@ pub(crate) fn column<S: Simd>(
     columns: &[Complex<S::V>],
     rows: &mut [Complex<S::V>],
 ) {
-    let (simd, fft) = (engine.simd, engine.fft);
+    let fft = engine.fft;
     let [height, width] = fft.tiling.tile;
     for vector in 0..vectors {
         let start = (vector * width + column) * column_pitch(count);
-        simd.vectorize(Transform {
-            length: height,
-            twiddles: &fft.twiddles[0],
-            source: Exchanged(&columns[vector * (height + 1)..][..height]),
-            sink: FirstRows(&mut rows[start..start + count]),
-            work: &mut *engine.work,
-        });
+        engine.transform_column(
+            Exchanged(&columns[vector * (height + 1)..][..height]),
+            FirstRows(&mut rows[start..start + count]),
+        );
     }
 }
 
@@ -143,16 +140,13 @@ pub(crate) fn pooled_rows<S: Simd>(
                 let (a, b) = line[2 * r * useful_columns..][..2 * useful_columns]
                     .split_at_mut(useful_columns);
                 let first = slot * columns * pitch + i * window_rows + r;
-                simd.vectorize(Transform {
-                    length: columns,
-                    twiddles: &fft.twiddles[1],
-                    source: StridedRow {
+                engine.transform_row(
+                    StridedRow {
                         values: &rows[first..],
                         pitch,
                     },
-                    sink: Line([a, b]),
-                    work: &mut *engine.work,
-                });
+                    Line([a, b]),
+                );
             }
             for (segment, targets) in targets[..fft.segments()].iter().enumerate() {
                 simd.vectorize(PoolWindows {
@@ -188,16 +182,13 @@ pub(crate) fn added_rows<S: Simd>(
     for vector in 0..group.vectors() {
         for h in 0..count {
             let (a, b) = line[..2 * reach].split_at_mut(reach);
-            simd.vectorize(Transform {
-                length: columns,
-                twiddles: &fft.twiddles[1],
-                source: StridedRow {
+            engine.transform_row(
+                StridedRow {
                     values: &rows[vector * columns * pitch + h..],
                     pitch,
                 },
-                sink: Line([a, b]),
-                work: &mut *engine.work,
-            });
+                Line([a, b]),
+            );
             for unit in 0..S::UNITS {
                 let Some((pair, block)) = group.unit(vector, unit) else {
                     continue;
