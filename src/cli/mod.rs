@@ -5,6 +5,7 @@
 
 mod bench;
 mod calibrate;
+mod compare;
 mod evaluate;
 mod export;
 mod figures;
@@ -36,6 +37,7 @@ use crate::data::fault::Fault;
 use crate::data::manifest::ManifestError;
 use crate::evaluation::calibration::CalibrationError;
 use crate::evaluation::prediction::PredictionError;
+use crate::evaluation::results::ResultsError;
 use crate::figures::FigureError;
 use crate::figures::light_cone::LightConeFigureError;
 use crate::model::exchange::ImportError;
@@ -66,6 +68,8 @@ enum Command {
     Train(train::Arguments),
     /// Score a trained network against the true parameters of a data directory
     Evaluate(evaluate::Arguments),
+    /// Print R2 of several evaluated runs, over their seeds, beside published values
+    Compare(compare::Arguments),
     /// Print the parameters that a trained network reads out of cubes or images, as csv
     Predict(predict::Arguments),
     /// Make a run out of the weights of a PyTorch or Keras model
@@ -126,6 +130,8 @@ enum CommandError {
     #[error(transparent)]
     Audit(#[from] AuditError),
     #[error(transparent)]
+    Results(#[from] ResultsError),
+    #[error(transparent)]
     Figure(Box<FigureError>),
     #[error(transparent)]
     LightConeFigure(#[from] LightConeFigureError),
@@ -158,6 +164,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Train(arguments) => train::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Compare(arguments) => compare::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Predict(arguments) => predict::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::ImportModel(arguments) => {
             import_model::run(&arguments).map(|()| ExitCode::SUCCESS)

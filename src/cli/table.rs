@@ -23,3 +23,16 @@ pub(super) fn format(rows: &[Vec<String>]) -> String {
     }
     text
 }
+
+/// The same in Markdown.
+pub(super) fn markdown(rows: &[Vec<String>]) -> String {
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        text.push_str(&format!("| {} |\n", row.join(" | ")));
+        if index == 0 {
+            let columns = vec![" ---: |"; row.len().saturating_sub(1)];
+            text.push_str(&format!("| --- |{}\n", columns.concat()));
+        }
+    }
+    text
+}

@@ -2,12 +2,14 @@
 
 pub mod bootstrap;
 pub mod calibration;
+pub mod comparison;
 pub mod domain;
 pub mod feature_space;
 pub mod gaussian;
 pub mod image_statistics;
 pub mod metrics;
 pub mod prediction;
+pub mod published;
 pub mod recovery;
 pub mod residuals;
 pub mod results;

@@ -1,43 +1,7 @@
-//! Numbers of the literature that figures and tables are compared with.
+//! Points of parameter space that the paper shows, and what others recovered there.
 
 use crate::data::manifest::ParameterDescription;
-
-/// The parameters of Gillet et al. (2019), in the order of the numbers here.
-pub(super) const PARAMETERS: [&str; 4] = ["log10_tvir", "zeta", "log10_lx_sfr", "e0_kev"];
-
-/// R2 of one parameter in the literature.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct PublishedR2 {
-    /// Gillet et al. (2019), table 2: trained on one image of each light-cone.
-    pub(super) one_image: f64,
-    /// The same: trained on ten images of each light-cone.
-    pub(super) ten_images: f64,
-    /// Neutsch, Heneka & Brueggen (2022), 3D-21cmPIE-Net: whole light-cones.
-    pub(super) three_dimensions: f64,
-}
-
-const PUBLISHED: [PublishedR2; 4] = [
-    PublishedR2 {
-        one_image: 0.984,
-        ten_images: 0.997,
-        three_dimensions: 0.994,
-    },
-    PublishedR2 {
-        one_image: 0.851,
-        ten_images: 0.955,
-        three_dimensions: 0.985,
-    },
-    PublishedR2 {
-        one_image: 0.981,
-        ten_images: 0.987,
-        three_dimensions: 0.991,
-    },
-    PublishedR2 {
-        one_image: 0.531,
-        ten_images: 0.728,
-        three_dimensions: 0.859,
-    },
-];
+use crate::evaluation::published::PAPER_PARAMETERS;
 
 /// A model of galaxies that Greig & Mesinger (2018, GM18) recovered from the power spectrum.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -78,12 +42,9 @@ const BRIGHT: [Recovered; 4] = [
 const RESPONSES: [[f64; 4]; 2] = [[5.2, 106.0, 38.7, 0.89], [4.15, 30.0, 40.5, 0.65]];
 
 fn number(parameter: &ParameterDescription) -> Option<usize> {
-    PARAMETERS.iter().position(|name| *name == parameter.name)
-}
-
-/// Published R2 of a parameter of the paper.
-pub(super) fn published(parameter: &ParameterDescription) -> Option<PublishedR2> {
-    number(parameter).map(|index| PUBLISHED[index])
+    PAPER_PARAMETERS
+        .iter()
+        .position(|name| *name == parameter.name)
 }
 
 /// GM18's faint and bright galaxies, for a parameter of the paper.
@@ -107,7 +68,7 @@ pub(super) struct Points {
 pub(super) fn points(parameters: &[ParameterDescription]) -> Points {
     let numbers: Option<Vec<usize>> = parameters.iter().map(number).collect();
     match numbers {
-        Some(numbers) if numbers.len() == PARAMETERS.len() => {
+        Some(numbers) if numbers.len() == PAPER_PARAMETERS.len() => {
             let of = |values: [f64; 4]| numbers.iter().map(|&n| values[n]).collect();
             let truths = |model: [Recovered; 4]| of(model.map(|value| value.truth));
             Points {
@@ -162,6 +123,5 @@ mod tests {
         let points = points(&[parameter("zeta", 10.0, 250.0), parameter("level", 0.0, 1.0)]);
         assert!(!points.of_the_paper);
         assert_eq!(points.light_cones[0].1, [70.0, 0.25]);
-        assert_eq!(published(&parameter("level", 0.0, 1.0)), None);
     }
 }

@@ -6,9 +6,9 @@ use super::FigureError;
 use super::image_figures::decimals;
 use super::label::{Label, escape, symbol, unit, unit_of_difference};
 use super::panel::number;
-use super::paper;
 use crate::data::manifest::ParameterDescription;
 use crate::evaluation::calibration::Calibration;
+use crate::evaluation::published::{PAPER_PARAMETERS, PUBLISHED};
 use crate::evaluation::results::{Coverage, Metrics};
 use crate::evaluation::scores::{ParameterScores, Scores};
 use crate::model::architecture::Architecture;
@@ -87,7 +87,7 @@ fn papers_rows() -> Vec<SummaryRow> {
     let Ok(config) = Config::load(&ConfigSources::default()) else {
         return Vec::new();
     };
-    let parameters = paper::PARAMETERS.len();
+    let parameters = PAPER_PARAMETERS.len();
     Architecture::resolve(&config.layers, PAPER_IMAGE, PAPER_CELL_MPC, parameters)
         .map(|architecture| Summary(&architecture).rows())
         .unwrap_or_default()
@@ -146,13 +146,7 @@ pub(super) fn scores(
                     score(scores.r2) + &interval(scores.r2_interval, 0.001)
                 })
             }));
-            let published = paper::published(parameter);
-            let of = |value: fn(&paper::PublishedR2) -> f64| score(published.as_ref().map(value));
-            row.extend([
-                of(|p| p.ten_images),
-                of(|p| p.one_image),
-                of(|p| p.three_dimensions),
-            ]);
+            row.extend(PUBLISHED.map(|published| score(published.of(&parameter.name))));
             row
         })
         .collect();
@@ -168,7 +162,7 @@ pub(super) fn scores(
         };
         format!("{}{images} [68 %]", escape(name))
     }));
-    header.extend(["paper, 10 images", "paper, 1 image", "3D-21cmPIE-Net"].map(String::from));
+    header.extend(PUBLISHED.map(|published| published.source.to_string()));
     table(&header, &rows)
 }
 

@@ -1,0 +1,134 @@
+//! Scores of several trainings of the same kind, which differ in their seeds.
+
+use super::results::Metrics;
+use super::scores::ParameterScores;
+
+/// Which predictions of a light-cone are scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Images {
+    /// Its first image, as in the paper.
+    First,
+    /// Every image on its own.
+    Each,
+    /// The mean of the predictions of all its images.
+    Mean,
+}
+
+/// All of them.
+pub const IMAGES: [Images; 3] = [Images::First, Images::Each, Images::Mean];
+
+impl Images {
+    /// For tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::First => "first image",
+            Self::Each => "each image",
+            Self::Mean => "mean of images",
+        }
+    }
+
+    /// The scores of an evaluation; none when it predicted only first images.
+    #[must_use]
+    pub fn scores(self, metrics: &Metrics) -> Option<&[ParameterScores]> {
+        match self {
+            Self::First => Some(&metrics.parameters),
+            Self::Each => metrics.each_image.as_ref().map(|s| &s.parameters[..]),
+            Self::Mean => metrics.mean_of_images.as_ref().map(|s| &s.parameters[..]),
+        }
+    }
+}
+
+/// A score over several seeds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OverSeeds {
+    /// Mean.
+    pub mean: f64,
+    /// Lowest.
+    pub lowest: f64,
+    /// Highest.
+    pub highest: f64,
+    /// Mean of the central 68 % bootstrap intervals over light-cones, when every seed has one.
+    pub interval_68: Option<[f64; 2]>,
+}
+
+impl OverSeeds {
+    /// Of a score, with its interval, of each seed; none when there is no seed, or one without a score.
+    #[must_use]
+    pub fn new(scores: &[(Option<f64>, Option<[f64; 2]>)]) -> Option<Self> {
+        if scores.is_empty() {
+            return None;
+        }
+        let count = scores.len() as f64;
+        let values: Vec<f64> = scores.iter().map(|s| s.0).collect::<Option<_>>()?;
+        let intervals: Option<Vec<[f64; 2]>> = scores.iter().map(|s| s.1).collect();
+        let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / count;
+        Some(Self {
+            mean: mean(&mut values.iter().copied()),
+            lowest: values.iter().copied().fold(f64::INFINITY, f64::min),
+            highest: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            interval_68: intervals.map(|intervals| {
+                [0, 1].map(|bound| mean(&mut intervals.iter().map(|interval| interval[bound])))
+            }),
+        })
+    }
+}
+
+/// R2 of each parameter over the seeds of one kind of training; none where a seed lacks these images.
+#[must_use]
+pub fn r2(seeds: &[&Metrics], images: Images) -> Option<Vec<Option<OverSeeds>>> {
+    over_seeds(seeds, images, |s| (s.r2, s.r2_interval))
+}
+
+/// The same with the variance of the predictions, as the authors' script has it.
+#[must_use]
+pub fn r2_over_predicted(seeds: &[&Metrics], images: Images) -> Option<Vec<Option<OverSeeds>>> {
+    over_seeds(seeds, images, |s| {
+        (s.r2_over_predicted, s.r2_over_predicted_interval)
+    })
+}
+
+fn over_seeds(
+    seeds: &[&Metrics],
+    images: Images,
+    score: impl Fn(&ParameterScores) -> (Option<f64>, Option<[f64; 2]>),
+) -> Option<Vec<Option<OverSeeds>>> {
+    let by_seed: Vec<&[ParameterScores]> = seeds
+        .iter()
+        .map(|metrics| images.scores(metrics))
+        .collect::<Option<_>>()?;
+    let parameters = by_seed.iter().map(|scores| scores.len()).min()?;
+    let of = |index: usize| by_seed.iter().map(|s| score(&s[index])).collect::<Vec<_>>();
+    Some(
+        (0..parameters)
+            .map(|index| OverSeeds::new(&of(index)))
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_score_over_seeds_has_mean_range_and_mean_interval() {
+        let found = OverSeeds::new(&[
+            (Some(0.5), Some([0.4, 0.6])),
+            (Some(0.75), Some([0.5, 0.8])),
+            (Some(0.25), Some([0.0, 0.4])),
+        ])
+        .expect("scores");
+        assert_eq!([found.mean, found.lowest, found.highest], [0.5, 0.25, 0.75]);
+        let [low, high] = found.interval_68.expect("interval");
+        approx::assert_relative_eq!(low, 0.3);
+        approx::assert_relative_eq!(high, 0.6);
+    }
+
+    #[test]
+    fn a_seed_without_a_score_is_not_passed_over() {
+        assert_eq!(OverSeeds::new(&[(Some(0.5), None), (None, None)]), None);
+        assert_eq!(OverSeeds::new(&[]), None);
+        let one = OverSeeds::new(&[(Some(0.5), None)]).expect("a score");
+        assert_eq!(one.interval_68, None);
+    }
+}

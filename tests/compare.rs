@@ -1,0 +1,98 @@
+//! Scores of several runs side by side.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::{fail, succeed, text};
+
+/// A copy of the evaluated run `docs/gillet2019/results/<name>`, changed by replacing text in its files.
+fn copy(
+    name: &str,
+    to: &Path,
+    run: impl Fn(&str) -> String,
+    metrics: impl Fn(&str) -> String,
+) -> PathBuf {
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gillet2019/results");
+    fs::create_dir_all(to).expect("directory");
+    let read = |file: &str| fs::read_to_string(results.join(name).join(file)).expect("results");
+    fs::write(to.join("run.toml"), run(&read("run.toml"))).expect("run.toml");
+    fs::write(to.join("metrics.json"), metrics(&read("metrics.json"))).expect("metrics.json");
+    to.to_path_buf()
+}
+
+fn replaced(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "{from}");
+    text.replacen(from, to, 1)
+}
+
+/// The words of the line that starts with `label`.
+fn line<'a>(table: &'a str, label: &str) -> Vec<&'a str> {
+    let found = table.lines().find_map(|line| line.strip_prefix(label));
+    let rest = found.unwrap_or_else(|| panic!("no line {label} in\n{table}"));
+    rest.split_whitespace().collect()
+}
+
+#[test]
+fn seeds_of_the_same_settings_make_one_row_with_their_mean_and_range() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let at = |name: &str| directory.path().join(name);
+    let same = str::to_string;
+    let first = copy("stable-1", &at("stable-1"), same, same);
+    let second = copy(
+        "stable-1",
+        &at("stable-2"),
+        |run| replaced(run, "seed = 1\n", "seed = 2\n"),
+        |metrics| {
+            replaced(
+                metrics,
+                "\"r2\": 0.9929570407447442",
+                "\"r2\": 0.9809570407447442",
+            )
+        },
+    );
+    let other = copy("paper-1", &at("paper-1"), same, same);
+    let table = succeed(&["compare", text(&first), text(&other), text(&second)]);
+    let stable = line(&table, "stable, first image ");
+    assert_eq!(stable[..4], ["2", "0.987", "[0.981,", "0.993]"], "{table}");
+    assert_eq!(stable[4], "0.947", "a range of one value is not shown");
+    assert_eq!(line(&table, "paper, first image ")[..2], ["1", "0.989"]);
+    assert_eq!(line(&table, "3D-21cmPIE-Net ")[3], "0.859");
+}
+
+#[test]
+fn intervals_and_the_other_r2_can_be_asked_for() {
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gillet2019/results/stable-1");
+    let table = |options: &[&str]| succeed(&[&["compare", text(&results)], options].concat());
+    let intervals = table(&["--show", "interval", "--markdown"]);
+    assert!(
+        intervals.contains("| stable, first image | 1 | 0.993 [0.992, 0.994] |"),
+        "{intervals}"
+    );
+    assert!(intervals.contains("\n| --- | ---: |"), "{intervals}");
+    let over_predicted = table(&["--show", "over-predicted"]);
+    assert_eq!(line(&over_predicted, "stable, first image ")[4], "0.609");
+    assert!(
+        !over_predicted.contains("21cmPIE"),
+        "published values are of the other definition"
+    );
+}
+
+#[test]
+fn runs_that_cannot_be_compared_are_named() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let at = |name: &str| directory.path().join(name);
+    let same = str::to_string;
+    let run = copy("stable-1", &at("stable-1"), same, same);
+    let other = copy("stable-1", &at("other"), same, |metrics| {
+        metrics.replace("\"zeta\"", "\"efficiency\"")
+    });
+    let arguments = ["compare", text(&run), text(&other)];
+    fail(
+        &arguments,
+        &["other: has the parameters log10_tvir, efficiency"],
+    );
+    fs::remove_file(other.join("metrics.json")).expect("removed");
+    fail(&arguments, &["other: was not evaluated yet"]);
+}
