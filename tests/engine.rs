@@ -2,9 +2,10 @@
 //! vector level and the algorithm.
 
 use dawn21::model::activations::Mode;
-use dawn21::model::architecture::{Architecture, LayerSpec};
+use dawn21::model::architecture::Architecture;
 use dawn21::model::engine::{Engine, Gradients};
 use dawn21::model::execution::{Convolution, Execution};
+use dawn21::model::layer_spec::LayerSpec;
 use dawn21::model::network::Network;
 use dawn21::model::parameters::Parameters;
 use dawn21_kernels::conv2d::plan::Algorithm;

@@ -1,7 +1,8 @@
 //! The network: Table 1 of the paper, fused against unfused stages, gradients against finite differences.
 
 use dawn21::model::activations::Mode;
-use dawn21::model::architecture::{Architecture, LayerSpec};
+use dawn21::model::architecture::Architecture;
+use dawn21::model::layer_spec::LayerSpec;
 use dawn21::model::network::Network;
 use dawn21::model::parameters::Parameters;
 use dawn21::training::config::{Config, ConfigSources};

@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use dawn21::model::activations::Mode;
-use dawn21::model::architecture::{Architecture, LayerSpec};
+use dawn21::model::architecture::Architecture;
+use dawn21::model::layer_spec::LayerSpec;
 use dawn21::model::network::Network;
 use dawn21::model::parameters::Parameters;
 use dawn21::training::schedule::{Monitor, Patience, ReduceOnPlateau};

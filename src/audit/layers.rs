@@ -4,7 +4,8 @@ use dawn21_kernels::ShapeError;
 
 use super::gradients::{Subject, check_gradients, random};
 use super::report::Check;
-use crate::model::architecture::{Architecture, ArchitectureError, LayerSpec, WindowSize};
+use crate::model::architecture::{Architecture, ArchitectureError};
+use crate::model::layer_spec::{LayerSpec, WindowSize};
 use crate::model::network::Network;
 
 /// Bound for layers that are linear or, between decisions, linear in each argument.

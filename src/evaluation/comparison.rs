@@ -118,7 +118,9 @@ mod tests {
             (Some(0.25), Some([0.0, 0.4])),
         ])
         .expect("scores");
-        assert_eq!([found.mean, found.lowest, found.highest], [0.5, 0.25, 0.75]);
+        approx::assert_relative_eq!(found.mean, 0.5);
+        approx::assert_relative_eq!(found.lowest, 0.25);
+        approx::assert_relative_eq!(found.highest, 0.75);
         let [low, high] = found.interval_68.expect("interval");
         approx::assert_relative_eq!(low, 0.3);
         approx::assert_relative_eq!(high, 0.6);

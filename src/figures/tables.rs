@@ -318,8 +318,8 @@ mod tests {
     #[test]
     fn a_network_of_other_layers_is_shown_apart_from_the_papers() {
         let specs = [
-            crate::model::architecture::LayerSpec::Flatten {},
-            crate::model::architecture::LayerSpec::Dense { units: None },
+            crate::model::layer_spec::LayerSpec::Flatten {},
+            crate::model::layer_spec::LayerSpec::Dense { units: None },
         ];
         let other = Architecture::resolve(&specs, [4, 5], 1.0, 2).expect("it fits");
         let html = network(&other).expect("a table");

@@ -50,9 +50,10 @@ impl Network {
 mod tests {
     use dawn21_kernels::simd::Level;
 
-    use crate::model::architecture::{Architecture, LayerSpec, WindowSize};
+    use crate::model::architecture::Architecture;
     use crate::model::engine::Engine;
     use crate::model::execution::{Convolution, Execution};
+    use crate::model::layer_spec::{LayerSpec, WindowSize};
     use crate::model::network::Network;
     use crate::model::parameters::Parameters;
 

@@ -9,6 +9,7 @@ pub mod exchange;
 pub mod execution;
 mod features;
 pub mod layer;
+pub mod layer_spec;
 pub mod model_file;
 pub mod network;
 pub mod parameters;

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::architecture::{Architecture, ArchitectureError, LayerSpec};
+use super::architecture::{Architecture, ArchitectureError};
 use super::engine::Engine;
 use super::execution::{Execution, ExecutionConfig, ExecutionError};
 use super::layer::Layer;
+use super::layer_spec::LayerSpec;
 use super::network::Network;
 use super::parameters::Parameters;
 use crate::data::manifest::{self, Manifest, ManifestError, ParameterDescription};

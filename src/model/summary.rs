@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::architecture::{Architecture, LayerSpec, WindowSize};
+use super::architecture::Architecture;
+use super::layer_spec::{LayerSpec, WindowSize};
 
 /// Prints the layers of an architecture as a table.
 #[derive(Debug, Clone, Copy)]

@@ -1,30 +1,25 @@
 //! Everything that a user may set about a training: presets, configuration files, `--set key=value`.
 
+mod sources;
+
 use std::path::{Path, PathBuf};
 
 use dawn21_kernels::rmsprop::RmsProp;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use sources::{apply_override, merge, preset};
+
 use crate::atomic_file::FileError;
 use crate::data::augmentation::Augmentation;
 use crate::data::scaling::InputScaling;
 use crate::data::slices::SliceConfig;
 use crate::data::split::SplitConfig;
-use crate::model::architecture::LayerSpec;
 use crate::model::execution::ExecutionConfig;
+use crate::model::layer_spec::LayerSpec;
 use crate::training::schedule::{
     CosineDecay, EarlyStopping, NormalizationRecalibration, ReduceOnPlateau, WeightAveraging,
 };
-
-/// The presets that come with the program.
-const PRESETS: [(&str, &str); 2] = [
-    ("gillet2019", include_str!("../presets/gillet2019.toml")),
-    (
-        "few_light_cones",
-        include_str!("../presets/few_light_cones.toml"),
-    ),
-];
 
 /// The preset used when nothing else is asked for: the paper's.
 pub const DEFAULT_PRESET: &str = "gillet2019";
@@ -375,84 +370,9 @@ impl Config {
     }
 }
 
-fn preset(name: &str) -> Result<Table, ConfigError> {
-    let text = PRESETS
-        .iter()
-        .find(|(known, _)| *known == name)
-        .map(|(_, text)| *text)
-        .ok_or_else(|| ConfigError::UnknownPreset {
-            name: name.to_string(),
-            known: PRESETS.map(|(known, _)| known).join(", "),
-        })?;
-    text.parse()
-        .map_err(|error| ConfigError::Field(Box::new(error)))
-}
-
-/// Overrides fields of `base`; tables are merged, everything else (the list of layers too) replaced.
-fn merge(base: &mut Table, overrides: Table) {
-    for (key, value) in overrides {
-        match (base.get_mut(&key), value) {
-            (Some(Value::Table(base)), Value::Table(overrides)) => merge(base, overrides),
-            (_, value) => {
-                base.insert(key, value);
-            }
-        }
-    }
-}
-
-/// Applies one `key=value`. The value is TOML; what is not is taken as a string.
-fn apply_override(table: &mut Table, argument: &str) -> Result<(), ConfigError> {
-    let error = |detail: String| ConfigError::Override {
-        argument: argument.to_string(),
-        detail,
-    };
-    let (key, text) = argument
-        .split_once('=')
-        .ok_or_else(|| error("expected key=value".to_string()))?;
-    let value = format!("value = {text}")
-        .parse::<Table>()
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| Value::String(text.trim().to_string()));
-    let parts: Vec<&str> = key.trim().split('.').collect();
-    let Some((last, parents)) = parts.split_last() else {
-        return Err(error("the key is empty".to_string()));
-    };
-    let mut place = table;
-    let mut parents = parents.iter();
-    while let Some(part) = parents.next() {
-        if !place.contains_key(*part) {
-            let known: Vec<&str> = place.keys().map(String::as_str).collect();
-            let known = known.join(", ");
-            return Err(error(format!(
-                "there is no `{part}`, expected one of {known}"
-            )));
-        }
-        let next = &mut place[*part];
-        place = match next {
-            Value::Table(table) => table,
-            Value::Array(items) => {
-                let count = items.len();
-                parents
-                    .next()
-                    .and_then(|index| index.parse::<usize>().ok())
-                    .and_then(|index| items.get_mut(index))
-                    .and_then(Value::as_table_mut)
-                    .ok_or_else(|| {
-                        error(format!(
-                            "`{part}` is a list: write `{part}.N.{last}` with N below {count}"
-                        ))
-                    })?
-            }
-            _ => return Err(error(format!("`{part}` is a value, not a section"))),
-        };
-    }
-    place.insert((*last).to_string(), value);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use super::sources::PRESETS;
     use super::*;
 
     fn load(overrides: &[&str]) -> Result<Config, ConfigError> {

@@ -12,7 +12,7 @@ use crate::atomic_file::FileError;
 use crate::data::manifest::{FORMAT, Manifest, ManifestError, ParameterDescription, VERSION};
 use crate::data::scaling::InputScaling;
 use crate::data::slices::SliceConfig;
-use crate::model::architecture::LayerSpec;
+use crate::model::layer_spec::LayerSpec;
 
 /// The content of an architecture file. A complete configuration of `dawn21 train` is one, too: what it
 /// says about the training is skipped.

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 
 use crate::atomic_file::{FileError, write_bytes_atomically};
-use crate::model::architecture::{Architecture, LayerSpec};
+use crate::model::architecture::Architecture;
 use crate::model::layer::Layer;
+use crate::model::layer_spec::LayerSpec;
 use crate::model::model_file::{Model as Dawn21Model, ModelDescription};
 use schema::{
     Attribute, Dimension, Entry, Graph, Model, Node, OperatorSet, Shape, Tensor, TensorType, Type,

@@ -1,0 +1,91 @@
+//! The parts that a configuration is put together from: presets, files, single fields.
+
+use toml::{Table, Value};
+
+use super::ConfigError;
+
+/// The presets that come with the program.
+pub(super) const PRESETS: [(&str, &str); 2] = [
+    ("gillet2019", include_str!("../../presets/gillet2019.toml")),
+    (
+        "few_light_cones",
+        include_str!("../../presets/few_light_cones.toml"),
+    ),
+];
+
+/// The fields of a preset.
+pub(super) fn preset(name: &str) -> Result<Table, ConfigError> {
+    let text = PRESETS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, text)| *text)
+        .ok_or_else(|| ConfigError::UnknownPreset {
+            name: name.to_string(),
+            known: PRESETS.map(|(known, _)| known).join(", "),
+        })?;
+    text.parse()
+        .map_err(|error| ConfigError::Field(Box::new(error)))
+}
+
+/// Overrides fields of `base`; tables are merged, everything else (the list of layers too) replaced.
+pub(super) fn merge(base: &mut Table, overrides: Table) {
+    for (key, value) in overrides {
+        match (base.get_mut(&key), value) {
+            (Some(Value::Table(base)), Value::Table(overrides)) => merge(base, overrides),
+            (_, value) => {
+                base.insert(key, value);
+            }
+        }
+    }
+}
+
+/// Applies one `key=value`. The value is TOML; what is not is taken as a string.
+pub(super) fn apply_override(table: &mut Table, argument: &str) -> Result<(), ConfigError> {
+    let error = |detail: String| ConfigError::Override {
+        argument: argument.to_string(),
+        detail,
+    };
+    let (key, text) = argument
+        .split_once('=')
+        .ok_or_else(|| error("expected key=value".to_string()))?;
+    let value = format!("value = {text}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.trim().to_string()));
+    let parts: Vec<&str> = key.trim().split('.').collect();
+    let Some((last, parents)) = parts.split_last() else {
+        return Err(error("the key is empty".to_string()));
+    };
+    let mut place = table;
+    let mut parents = parents.iter();
+    while let Some(part) = parents.next() {
+        if !place.contains_key(*part) {
+            let known: Vec<&str> = place.keys().map(String::as_str).collect();
+            let known = known.join(", ");
+            return Err(error(format!(
+                "there is no `{part}`, expected one of {known}"
+            )));
+        }
+        let next = &mut place[*part];
+        place = match next {
+            Value::Table(table) => table,
+            Value::Array(items) => {
+                let count = items.len();
+                parents
+                    .next()
+                    .and_then(|index| index.parse::<usize>().ok())
+                    .and_then(|index| items.get_mut(index))
+                    .and_then(Value::as_table_mut)
+                    .ok_or_else(|| {
+                        error(format!(
+                            "`{part}` is a list: write `{part}.N.{last}` with N below {count}"
+                        ))
+                    })?
+            }
+            _ => return Err(error(format!("`{part}` is a value, not a section"))),
+        };
+    }
+    place.insert((*last).to_string(), value);
+    Ok(())
+}
