@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 use common::{fail, succeed, text};
 
-/// A copy of the evaluated run `docs/gillet2019/results/<name>`, changed by replacing text in its files.
+/// A copy of the evaluated run `docs/gillet2019/results/3000/<name>`, changed by replacing text in its files.
 fn copy(
     name: &str,
     to: &Path,
     run: impl Fn(&str) -> String,
     metrics: impl Fn(&str) -> String,
 ) -> PathBuf {
-    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gillet2019/results");
+    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gillet2019/results/3000");
     fs::create_dir_all(to).expect("directory");
     let read = |file: &str| fs::read_to_string(results.join(name).join(file)).expect("results");
     fs::write(to.join("run.toml"), run(&read("run.toml"))).expect("run.toml");
@@ -63,7 +63,8 @@ fn seeds_of_the_same_settings_make_one_row_with_their_mean_and_range() {
 
 #[test]
 fn intervals_and_the_other_r2_can_be_asked_for() {
-    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gillet2019/results/stable-1");
+    let results =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gillet2019/results/3000/stable-1");
     let table = |options: &[&str]| succeed(&[&["compare", text(&results)], options].concat());
     let intervals = table(&["--show", "interval", "--markdown"]);
     assert!(

@@ -5,8 +5,9 @@ use toml::{Table, Value};
 use super::ConfigError;
 
 /// The presets that come with the program.
-pub(super) const PRESETS: [(&str, &str); 2] = [
+pub(super) const PRESETS: [(&str, &str); 3] = [
     ("gillet2019", include_str!("../../presets/gillet2019.toml")),
+    ("deep", include_str!("../../presets/deep.toml")),
     (
         "few_light_cones",
         include_str!("../../presets/few_light_cones.toml"),
