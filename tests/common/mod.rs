@@ -5,6 +5,8 @@
     reason = "every test file is a crate of its own and uses some of these"
 )]
 
+pub(crate) mod training;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
