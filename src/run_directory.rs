@@ -161,6 +161,14 @@ impl RunDirectory {
         &self.path
     }
 
+    /// Its own name, without the directories that it lies in.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let canonical = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        let name = canonical.file_name().unwrap_or(canonical.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+
     /// `run.toml`: configuration, data fingerprint, versions.
     #[must_use]
     pub fn record(&self) -> PathBuf {

@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{fail, succeed, text};
+use common::{dawn21, fail, succeed, text};
 
 /// A copy of the evaluated run `docs/gillet2019/results/3000/<name>`, changed by replacing text in its files.
 fn copy(
@@ -19,6 +19,7 @@ fn copy(
     let read = |file: &str| fs::read_to_string(results.join(name).join(file)).expect("results");
     fs::write(to.join("run.toml"), run(&read("run.toml"))).expect("run.toml");
     fs::write(to.join("metrics.json"), metrics(&read("metrics.json"))).expect("metrics.json");
+    fs::write(to.join("history.csv"), read("history.csv")).expect("history.csv");
     to.to_path_buf()
 }
 
@@ -58,7 +59,10 @@ fn seeds_of_the_same_settings_make_one_row_with_their_mean_and_range() {
     assert_eq!(stable[..4], ["2", "0.987", "[0.981,", "0.993]"], "{table}");
     assert_eq!(stable[4], "0.947", "a range of one value is not shown");
     assert_eq!(line(&table, "paper, first image ")[..2], ["1", "0.989"]);
-    assert_eq!(line(&table, "3D-21cmPIE-Net ")[3], "0.859");
+    assert_eq!(
+        line(&table, "Neutsch et al. 2022, 3D-21cmPIE-Net ")[3],
+        "0.859"
+    );
 }
 
 #[test]
@@ -81,6 +85,64 @@ fn intervals_and_the_other_r2_can_be_asked_for() {
 }
 
 #[test]
+fn other_data_make_another_row_and_a_warning() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let at = |name: &str| directory.path().join(name);
+    let same = str::to_string;
+    let first = copy("stable-1", &at("stable-1"), same, same);
+    let other_fingerprint = |text: &str| {
+        let fingerprint = "63e74206dd193772bf7e022a51c4de53";
+        replaced(text, fingerprint, "00000000000000000000000000000000")
+    };
+    let second = copy(
+        "stable-1",
+        &at("stable-2"),
+        |run| other_fingerprint(&replaced(run, "seed = 1\n", "seed = 2\n")),
+        other_fingerprint,
+    );
+    let output = dawn21(&["compare", text(&first), text(&second)]);
+    let table = String::from_utf8_lossy(&output.stdout);
+    let name = format!("{}, first image ", second.display());
+    assert_eq!(
+        line(&table, &name)[0],
+        "1",
+        "rows of one name have their paths"
+    );
+    let warning = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        warning.contains("stable-2 was evaluated on other light-cones"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn scores_that_are_missing_or_early_are_said_to_be() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let at = |name: &str| directory.path().join(name);
+    let same = str::to_string;
+    let run = copy("stable-1", &at("stable-1"), same, |metrics| {
+        replaced(
+            &replaced(metrics, "\"each_image\"", "\"once_each_image\""),
+            "\"mean_of_images\"",
+            "\"once_mean_of_images\"",
+        )
+    });
+    let history = fs::read_to_string(run.join("history.csv")).expect("history");
+    let ten_epochs: Vec<&str> = history.lines().take(11).collect();
+    fs::write(run.join("history.csv"), ten_epochs.join("\n") + "\n").expect("history");
+    let output = dawn21(&["compare", text(&run)]);
+    assert!(output.status.success());
+    let notes = String::from_utf8_lossy(&output.stderr);
+    for expected in [
+        "has not come to its last epoch",
+        "has no scores of mean of images",
+        "--images all",
+    ] {
+        assert!(notes.contains(expected), "{expected}: {notes}");
+    }
+}
+
+#[test]
 fn runs_that_cannot_be_compared_are_named() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let at = |name: &str| directory.path().join(name);
@@ -92,8 +154,13 @@ fn runs_that_cannot_be_compared_are_named() {
     let arguments = ["compare", text(&run), text(&other)];
     fail(
         &arguments,
-        &["other: has the parameters log10_tvir, efficiency"],
+        &[
+            "other: recovers log10_tvir, efficiency",
+            "stable-1 recovers",
+        ],
     );
     fs::remove_file(other.join("metrics.json")).expect("removed");
     fail(&arguments, &["other: was not evaluated yet"]);
+    let twice = ["compare", text(&run), text(&run)];
+    fail(&twice, &["are the same training (seed 1)"]);
 }

@@ -59,13 +59,35 @@ fn the_experiment_runs_small_and_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn unknown_arguments_of_the_experiment_are_named() {
+fn wrong_arguments_of_the_experiment_are_named_before_anything_is_simulated() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gillet2019/run");
-    let output = Command::new("bash")
-        .arg(script)
-        .arg("--quik")
-        .output()
-        .expect("bash");
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("--quik"));
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let begun = directory.path().join("begun");
+    fs::create_dir(&begun).expect("directory");
+    fs::write(
+        begun.join("experiment"),
+        "light-cones 9, planes all, quick false\n",
+    )
+    .expect("file");
+    let begun = text(&begun);
+    for (arguments, named) in [
+        (&["--quik"][..], "--quik"),
+        (&["--runs", "smal-batch"], "smal-batch"),
+        (&["--runs", "stable", "--planes", "10"], "--planes all"),
+        (&["--planes", "15"], "--planes 15"),
+        (&["--quick", "--seeds", "1"], "--seeds"),
+        (&["--light-cones"], "a value is missing"),
+        (&["--work", begun], "was begun with light-cones 9"),
+    ] {
+        let output = Command::new("bash")
+            .arg(&script)
+            .args(arguments)
+            .current_dir(directory.path())
+            .env("DAWN21", "false")
+            .output()
+            .expect("bash");
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
+        assert!(message.contains(named), "{arguments:?}: {message}");
+    }
 }

@@ -6,80 +6,64 @@ Needs `pip install 21cmFAST==4.1.1` (and the libraries fftw3, with single precis
     python docs/gillet2019/21cmfast.py DATA --like SIMULATED [--count 20] [--seed 1]
     dawn21 evaluate RUN DATA
 
-SIMULATED is a directory that `dawn21 simulate` made: box, depth, redshifts and ranges are taken from its
-`dataset.toml`, so that a run trained on it accepts DATA. Parameters are drawn uniformly over the ranges. The
-physics is that of the experiment: no Lyman-alpha and CMB heating, no recombinations, bubbles up to 15 Mpc. Light-cones
-that are there already are not made again.
+SIMULATED is a directory that `dawn21 simulate` made: box, depth, redshifts, cosmology and ranges are taken from its
+`dataset.toml`, so that a run trained on it accepts DATA. Parameters are drawn uniformly over the ranges. The physics
+is that of the experiment: no heating by Lyman-alpha photons and the CMB. The same command goes on where it stopped.
 """
 
 import argparse
 import os
+import sys
 import tempfile
 import tomllib
 from pathlib import Path
 
 import numpy as np
-import py21cmfast as p21c
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benches" / "peers"))
+import configuration_21cmfast as configuration  # noqa: E402
+import py21cmfast as p21c  # noqa: E402
 
 NAMES = ["log10_tvir", "zeta", "log10_lx_sfr", "e0_kev"]
 
 
-def light_cone(manifest: dict, values: dict, seed: int) -> np.ndarray:
-    """Brightness temperature in mK, `[x, y, z]`, lowest redshift first."""
+def brightness_temperature_mk(manifest: dict, parameters: dict, seed: int) -> np.ndarray:
+    """Axes x, y, line of sight with the lowest redshift first."""
     cells, _, depth = manifest["shape"]
-    cosmology = manifest["cosmology"]
-    inputs = p21c.InputParameters(
-        random_seed=seed,
-        cosmo_params=p21c.CosmoParams(
-            OMm=cosmology["omega_m"],
-            OMb=cosmology["omega_b"],
-            hlittle=cosmology["h"],
-            SIGMA_8=cosmology["sigma_8"],
-            POWER_INDEX=cosmology["n_s"],
-        ),
-        simulation_options=p21c.SimulationOptions(
-            HII_DIM=cells, DIM=3 * cells, BOX_LEN=cells * manifest["cell_mpc"], N_THREADS=1
-        ),
-        matter_options=p21c.MatterOptions(SOURCE_MODEL="CONST-ION-EFF", USE_RELATIVE_VELOCITIES=False),
-        astro_options=p21c.AstroOptions(
-            USE_TS_FLUCT=True,
-            USE_LYA_HEATING=False,
-            USE_CMB_HEATING=False,
-            INHOMO_RECO=False,
-            USE_EXP_FILTER=False,
-            CELL_RECOMB=False,
-            HII_FILTER="sharp-k",
-            USE_UPPER_STELLAR_TURNOVER=False,
-        ),
-        astro_params=p21c.AstroParams(
-            HII_EFF_FACTOR=values["zeta"],
-            ION_Tvir_MIN=values["log10_tvir"],
-            L_X=values["log10_lx_sfr"],
-            NU_X_THRESH=1000.0 * values["e0_kev"],
-            X_RAY_SPEC_INDEX=1.0,
-            R_BUBBLE_MAX=15.0,
-        ),
-        node_redshifts=p21c.get_logspaced_redshifts(min_redshift=6.0, z_step_factor=1.02, max_redshift=35.0),
-    )
-    lightconer = p21c.RectilinearLightconer.between_redshifts(
-        min_redshift=manifest["redshift_range"][0],
-        # One cell more than needed, whichever way 21cmFAST rounds.
-        max_redshift=manifest["redshift_range"][1] + 0.1,
-        quantities=("brightness_temp",),
-        resolution=inputs.simulation_options.cell_size,
+    nearest, farthest = manifest["redshift_range"]
+    inputs = configuration.inputs(
+        cells,
+        manifest["cell_mpc"],
+        manifest["simulation"]["fine_factor"],
+        seed,
+        parameters,
+        manifest["cosmology"],
+        nearest,
+        extra_heating=manifest["simulation"]["lyman_alpha_heating"],
     )
     with tempfile.TemporaryDirectory() as directory:
-        cone = p21c.run_lightcone(
-            lightconer=lightconer,
-            inputs=inputs,
-            cache=p21c.OutputCache(directory),
-            write=False,
-            progressbar=False,
-            regenerate=True,
-        )
+        # Some cells more than needed, whichever way 21cmFAST rounds.
+        cone = configuration.light_cone(inputs, (nearest, farthest + 0.1), directory)
     temperature = np.asarray(cone.lightcones["brightness_temp"], dtype="<f4")
-    assert temperature.shape[2] >= depth, f"{temperature.shape[2]} cells deep, expected {depth}"
+    if temperature.shape[2] < depth:
+        sys.exit(f"21cmFAST made {temperature.shape[2]} cells along the line of sight, expected at least {depth}")
     return np.ascontiguousarray(temperature[:, :, :depth])
+
+
+def manifest_text(text: str, shape: list[int]) -> str:
+    """`dataset.toml` of full cubes by 21cmFAST; the table [simulation] is dawn21's alone."""
+    replaced = {"shape": f"shape = {shape}", "source": f'source = "21cmFAST {p21c.__version__}"'}
+    lines = text.partition("[simulation]")[0].splitlines()
+    lines = [line for line in lines if not line.startswith("y_planes")]
+    return "\n".join(replaced.get(line.split(" ")[0], line) for line in lines) + "\n"
+
+
+def write_or_check(path: Path, text: str) -> None:
+    """Cubes that are there belong to the table that is there; a longer table goes on with it."""
+    present = path.read_text() if path.exists() else ""
+    if not text.startswith(present):
+        sys.exit(f"{path}: holds something else; repeat --like and --seed of the first run or give another directory")
+    path.write_text(text)
 
 
 def main() -> None:
@@ -92,35 +76,28 @@ def main() -> None:
 
     text = (arguments.like / "dataset.toml").read_text()
     manifest = tomllib.loads(text)
-    # Full cubes of 21cmFAST; the table [simulation] is dawn21's alone.
-    head, _, _ = text.partition("[simulation]")
-    lines = [line for line in head.splitlines() if not line.startswith("y_planes")]
-    lines = [f'source = "21cmFAST {p21c.__version__}"' if line.startswith("source") else line for line in lines]
-    cells = manifest["shape"][0]
-    shape = [cells, cells, manifest["shape"][2]]
-    lines = [f"shape = {shape}" if line.startswith("shape") else line for line in lines]
-    manifest["shape"] = shape
-
+    cells, _, depth = manifest["shape"]
     ranges = {parameter["name"]: (parameter["min"], parameter["max"]) for parameter in manifest["parameters"]}
+    if list(ranges) != NAMES:
+        sys.exit(f"{arguments.like}/dataset.toml: parameters {list(ranges)}, expected {NAMES}")
     random = np.random.default_rng(arguments.seed)
-    rows = []
+    light_cones = []
     for index in range(arguments.count):
-        values = {name: round(float(random.uniform(*ranges[name])), 6) for name in NAMES}
-        rows.append((f"{index:05}", values, 1_000_000 * arguments.seed + index + 1))
+        parameters = {name: round(float(random.uniform(*ranges[name])), 6) for name in NAMES}
+        light_cones.append((f"{index:05}", parameters, 1_000_000 * arguments.seed + index + 1))
 
     (arguments.data / "cubes").mkdir(parents=True, exist_ok=True)
-    (arguments.data / "dataset.toml").write_text("\n".join(lines) + "\n")
-    table = ["id," + ",".join(NAMES) + ",seed"]
-    table += [f"{name},{','.join(f'{values[n]:.6f}' for n in NAMES)},{seed}" for name, values, seed in rows]
-    (arguments.data / "parameters.csv").write_text("\n".join(table) + "\n")
-    for name, values, seed in rows:
+    write_or_check(arguments.data / "dataset.toml", manifest_text(text, [cells, cells, depth]))
+    rows = [f"{name},{','.join(f'{p[n]:.6f}' for n in NAMES)},{seed}\n" for name, p, seed in light_cones]
+    write_or_check(arguments.data / "parameters.csv", "id," + ",".join(NAMES) + ",seed\n" + "".join(rows))
+    for name, parameters, seed in light_cones:
         path = arguments.data / "cubes" / f"{name}.f32"
         if path.exists():
             continue
         part = path.with_suffix(".tmp")
-        light_cone(manifest, values, seed).tofile(part)
+        brightness_temperature_mk(manifest, parameters, seed).tofile(part)
         os.replace(part, path)
-        print(name, values, flush=True)
+        print(name, parameters, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 //! `dawn21 compare`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use super::output::{line, note};
+use super::output::{line, note, quoted};
 use super::{CommandError, table};
 use crate::evaluation::comparison::{IMAGES, Images, OverSeeds, r2, r2_over_predicted};
 use crate::evaluation::published::PUBLISHED;
-use crate::evaluation::results::{Metrics, read_metrics};
-use crate::run_directory::RunDirectory;
-use crate::training::config::Config;
-use crate::training::run_record::{RunRecord, RunRecordError};
+use crate::evaluation::results::Metrics;
+use crate::training::evaluated_run::{EvaluatedRun, EvaluatedRunError};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -34,42 +32,37 @@ enum Show {
     OverPredicted,
 }
 
-/// A run that was evaluated.
-struct Run {
-    path: PathBuf,
-    /// None of an imported model.
-    config: Option<Config>,
-    metrics: Metrics,
-}
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
-    let runs = arguments.runs.iter().map(|path| load(path));
-    let runs: Vec<Run> = runs.collect::<Result<_, _>>()?;
-    let parameters = names(&runs[0].metrics);
-    check_parameters(&runs, &parameters)?;
+    let runs = arguments.runs.iter().map(|path| EvaluatedRun::open(path));
+    let runs: Vec<EvaluatedRun> = runs.collect::<Result<_, _>>()?;
+    let parameters = runs[0].parameters();
+    for run in &runs {
+        run.check_parameters(runs[0].run.path(), &parameters)?;
+        if !run.is_finished()? {
+            note(format_args!(
+                "warning: the training of {} has not come to its last epoch",
+                run.run.path().display()
+            ));
+        }
+    }
     warn_about_other_light_cones(&runs);
 
     let mut header = vec!["R2".to_string(), "seeds".to_string()];
     header.extend(parameters.iter().map(|name| (*name).to_string()));
     let mut rows = vec![header];
-    for kind in by_kind(&runs) {
+    let kinds = by_kind(&runs)?;
+    for kind in &kinds {
+        let name = name(kind[0], &kinds);
         let seeds: Vec<&Metrics> = kind.iter().map(|run| &run.metrics).collect();
         for images in IMAGES {
-            rows.extend(row(&name(kind[0]), &seeds, images, arguments.show));
+            match row(&name, &seeds, images, arguments.show) {
+                Some(row) => rows.push(row),
+                None => say_what_is_missing(kind, images),
+            }
         }
     }
     if arguments.show != Show::OverPredicted {
-        for published in PUBLISHED {
-            let values: Vec<String> = parameters
-                .iter()
-                .map(|name| published.of(name).map_or("-".to_string(), three_digits))
-                .collect();
-            if values.iter().any(|value| value != "-") {
-                let mut row = vec![published.source.to_string(), String::new()];
-                row.extend(values);
-                rows.push(row);
-            }
-        }
+        rows.extend(published_rows(&parameters));
     }
     let text = if arguments.markdown {
         table::markdown(&rows)
@@ -79,95 +72,70 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     line(text.trim_end())
 }
 
-fn load(path: &Path) -> Result<Run, CommandError> {
-    let run = RunDirectory::open(path)?;
-    let config = match RunRecord::read(&run.record()) {
-        Err(RunRecordError::Imported { .. }) => None,
-        record => Some(record?.config),
-    };
-    let metrics = read_metrics(&run.metrics())?.ok_or_else(|| {
-        CommandError::Usage(format!(
-            "{}: was not evaluated yet: dawn21 evaluate RUN DATA",
-            path.display()
-        ))
-    })?;
-    Ok(Run {
-        path: path.to_path_buf(),
-        config,
-        metrics,
-    })
-}
-
-fn names(metrics: &Metrics) -> Vec<&str> {
-    metrics.parameters.iter().map(|p| &p.name[..]).collect()
-}
-
-fn check_parameters(runs: &[Run], expected: &[&str]) -> Result<(), CommandError> {
-    match runs.iter().find(|run| names(&run.metrics) != expected) {
-        Some(run) => Err(CommandError::Usage(format!(
-            "{}: has the parameters {}, but {} has {}; compare runs of the same parameters",
-            run.path.display(),
-            names(&run.metrics).join(", "),
-            runs[0].path.display(),
-            expected.join(", ")
-        ))),
-        None => Ok(()),
-    }
-}
-
 /// Scores say nothing about each other when they are those of other light-cones.
-fn warn_about_other_light_cones(runs: &[Run]) {
-    let split = |run: &Run| run.config.as_ref().map(|config| config.split.clone());
-    let light_cones = |run: &Run| {
-        let metrics = &run.metrics;
-        (
-            metrics.fingerprint.clone(),
-            metrics.part.clone(),
-            metrics.light_cones,
-        )
+fn warn_about_other_light_cones(runs: &[EvaluatedRun]) {
+    let split = |run: &EvaluatedRun| {
+        let record = run.record.as_ref();
+        record.map(|record| record.config.split.clone())
     };
-    let other = |run: &&Run| {
-        light_cones(run) != light_cones(&runs[0])
+    let scored = |run: &EvaluatedRun| {
+        let metrics = &run.metrics;
+        (metrics.fingerprint.clone(), metrics.part.clone())
+    };
+    let other = |run: &&EvaluatedRun| {
+        scored(run) != scored(&runs[0])
             || (run.metrics.part != "all" && split(run) != split(&runs[0]))
     };
     for run in runs.iter().filter(other) {
         note(format_args!(
             "warning: {} was evaluated on other light-cones than {}",
-            run.path.display(),
-            runs[0].path.display()
+            run.run.path().display(),
+            runs[0].run.path().display()
         ));
     }
 }
 
 /// Runs that differ in their seeds alone, in the order of the first of each.
-fn by_kind(runs: &[Run]) -> Vec<Vec<&Run>> {
-    let without_seed = |run: &Run| {
-        run.config.clone().map(|mut config| {
-            config.seed = 0;
-            config
-        })
-    };
-    let mut kinds: Vec<(Option<Config>, Vec<&Run>)> = Vec::new();
+fn by_kind(runs: &[EvaluatedRun]) -> Result<Vec<Vec<&EvaluatedRun>>, EvaluatedRunError> {
+    let seed = |run: &EvaluatedRun| run.record.as_ref().map(|record| record.config.seed);
+    let mut kinds: Vec<Vec<&EvaluatedRun>> = Vec::new();
     for run in runs {
-        let config = without_seed(run);
         let known = kinds
             .iter_mut()
-            .find(|(other, _)| config.is_some() && *other == config);
-        match known {
-            Some((_, kind)) => kind.push(run),
-            None => kinds.push((config, vec![run])),
+            .find(|kind| kind[0].differs_in_seed_alone(run));
+        let Some(kind) = known else {
+            kinds.push(vec![run]);
+            continue;
+        };
+        if let Some(same) = kind.iter().find(|other| seed(other) == seed(run)) {
+            return Err(EvaluatedRunError::SameSeed {
+                first: same.run.path().to_path_buf(),
+                second: run.run.path().to_path_buf(),
+                seed: seed(run).unwrap_or_default(),
+            });
         }
+        kind.push(run);
     }
-    kinds.into_iter().map(|(_, kind)| kind).collect()
+    Ok(kinds)
 }
 
-/// Directory of a run without the seed at its end.
-fn name(run: &Run) -> String {
-    let absolute = std::path::absolute(&run.path).unwrap_or_else(|_| run.path.clone());
-    let directory = absolute.file_name().unwrap_or_default().to_string_lossy();
-    let suffix = run.config.as_ref().map(|c| format!("-{}", c.seed));
-    let name = suffix.and_then(|suffix| directory.strip_suffix(&suffix));
-    name.unwrap_or(&directory).to_string()
+/// Name of a kind of training: the directory of its first run without the seed at its end, or the whole path
+/// when another kind has that name.
+fn name(run: &EvaluatedRun, kinds: &[Vec<&EvaluatedRun>]) -> String {
+    let short = |run: &EvaluatedRun| {
+        let directory = run.run.name();
+        let record = run.record.as_ref();
+        let suffix = record.map(|record| format!("-{}", record.config.seed));
+        match suffix.and_then(|suffix| directory.strip_suffix(&suffix).map(str::to_string)) {
+            Some(name) if !name.is_empty() => name,
+            _ => directory,
+        }
+    };
+    let name = short(run);
+    if kinds.iter().filter(|kind| short(kind[0]) == name).count() > 1 {
+        return run.run.path().display().to_string();
+    }
+    name
 }
 
 fn row(name: &str, seeds: &[&Metrics], images: Images, show: Show) -> Option<Vec<String>> {
@@ -179,22 +147,49 @@ fn row(name: &str, seeds: &[&Metrics], images: Images, show: Show) -> Option<Vec
         format!("{name}, {}", images.name()),
         seeds.len().to_string(),
     ];
-    row.extend(
-        scores
-            .iter()
-            .map(|score| score.map_or("-".to_string(), |score| cell(score, show))),
-    );
+    let cells = scores
+        .iter()
+        .map(|score| score.map_or("-".to_string(), |score| cell(score, show)));
+    row.extend(cells);
     Some(row)
+}
+
+fn say_what_is_missing(kind: &[&EvaluatedRun], images: Images) {
+    for run in kind.iter().filter(|run| !images.are_scored(&run.metrics)) {
+        note(format_args!(
+            "{} has no scores of {}; for these: dawn21 evaluate {} DATA --images all",
+            run.run.path().display(),
+            images.name(),
+            quoted(run.run.path())
+        ));
+    }
+}
+
+/// Published scores of these parameters.
+fn published_rows(parameters: &[&str]) -> Vec<Vec<String>> {
+    let published = PUBLISHED.iter().filter_map(|published| {
+        let values: Vec<Option<f64>> = parameters.iter().map(|name| published.of(name)).collect();
+        values.iter().any(Option::is_some).then(|| {
+            let mut row = vec![published.source.to_string(), String::new()];
+            row.extend(
+                values
+                    .iter()
+                    .map(|value| value.map_or("-".to_string(), three_digits)),
+            );
+            row
+        })
+    });
+    published.collect()
 }
 
 fn cell(score: OverSeeds, show: Show) -> String {
     let mean = three_digits(score.mean);
-    let bounds =
+    let with_bounds =
         |low: f64, high: f64| format!("{mean} [{}, {}]", three_digits(low), three_digits(high));
     match (show, score.interval_68) {
-        (Show::Interval, Some([low, high])) => bounds(low, high),
+        (Show::Interval, Some([low, high])) => with_bounds(low, high),
         (Show::Range | Show::OverPredicted, _) if score.lowest < score.highest => {
-            bounds(score.lowest, score.highest)
+            with_bounds(score.lowest, score.highest)
         }
         _ => mean,
     }

@@ -22,7 +22,7 @@ use crate::evaluation::scores::{
 use crate::figures::run_figures::recovery_figures;
 use crate::model::model_file::ModelDescription;
 use crate::run_directory::RunDirectory;
-use crate::training::run_record::{RunRecord, RunRecordError};
+use crate::training::run_record::RunRecord;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -93,11 +93,7 @@ pub(super) const BATCH_SIZE: usize = 64;
 pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     arguments.threads.apply()?;
     let run = RunDirectory::open(&arguments.run)?;
-    let record = match RunRecord::read(&run.record()) {
-        // An imported model knows neither its training data nor a seed.
-        Err(RunRecordError::Imported { .. }) => None,
-        record => Some(record?),
-    };
+    let record = RunRecord::read_unless_imported(&run.record())?;
     let seed = record.as_ref().map_or(0, |record| record.config.seed);
     let (file, model) = model_argument::open(&arguments.run, arguments.weights)?;
     let description = &model.description;

@@ -37,7 +37,6 @@ use crate::data::fault::Fault;
 use crate::data::manifest::ManifestError;
 use crate::evaluation::calibration::CalibrationError;
 use crate::evaluation::prediction::PredictionError;
-use crate::evaluation::results::ResultsError;
 use crate::figures::FigureError;
 use crate::figures::light_cone::LightConeFigureError;
 use crate::model::exchange::ImportError;
@@ -50,6 +49,7 @@ use crate::run_directory::RunDirectoryError;
 use crate::tensor_file::TensorFileError;
 use crate::training::config::{Config, ConfigError, ConfigSources};
 use crate::training::error::TrainingError;
+use crate::training::evaluated_run::EvaluatedRunError;
 use crate::training::run_record::RunRecordError;
 
 /// Reads the first billion years of the Universe out of 21-cm images.
@@ -130,7 +130,7 @@ enum CommandError {
     #[error(transparent)]
     Audit(#[from] AuditError),
     #[error(transparent)]
-    Results(#[from] ResultsError),
+    Evaluated(#[from] EvaluatedRunError),
     #[error(transparent)]
     Figure(Box<FigureError>),
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! Plain-text tables: first column to the left, the others to the right.
+//! Tables in plain text or Markdown: first column to the left, the others to the right.
 
 /// Lines of a table with aligned columns, header first.
 pub(super) fn format(rows: &[Vec<String>]) -> String {

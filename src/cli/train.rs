@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     /// Run directory to create; absent: the next free runs/<DATA>-<number>
     #[arg(long, value_name = "RUN", conflicts_with = "resume")]
     out: Option<PathBuf>,
-    /// Settings to start from: gillet2019 (the paper's, the default) or few_light_cones; DATA may suggest one
+    /// Settings to start from: gillet2019 (the paper's, the default), few_light_cones, or deep; DATA may suggest one
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     preset: Option<String>,
     /// TOML file whose fields replace those of the preset

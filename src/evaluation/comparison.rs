@@ -28,9 +28,13 @@ impl Images {
         }
     }
 
-    /// The scores of an evaluation; none when it predicted only first images.
+    /// Whether an evaluation scored them; it may have predicted first images alone.
     #[must_use]
-    pub fn scores(self, metrics: &Metrics) -> Option<&[ParameterScores]> {
+    pub fn are_scored(self, metrics: &Metrics) -> bool {
+        self.scores(metrics).is_some()
+    }
+
+    fn scores(self, metrics: &Metrics) -> Option<&[ParameterScores]> {
         match self {
             Self::First => Some(&metrics.parameters),
             Self::Each => metrics.each_image.as_ref().map(|s| &s.parameters[..]),
@@ -54,8 +58,7 @@ pub struct OverSeeds {
 
 impl OverSeeds {
     /// Of a score, with its interval, of each seed; none when there is no seed, or one without a score.
-    #[must_use]
-    pub fn new(scores: &[(Option<f64>, Option<[f64; 2]>)]) -> Option<Self> {
+    fn new(scores: &[(Option<f64>, Option<[f64; 2]>)]) -> Option<Self> {
         if scores.is_empty() {
             return None;
         }
@@ -97,13 +100,15 @@ fn over_seeds(
         .iter()
         .map(|metrics| images.scores(metrics))
         .collect::<Option<_>>()?;
-    let parameters = by_seed.iter().map(|scores| scores.len()).min()?;
-    let of = |index: usize| by_seed.iter().map(|s| score(&s[index])).collect::<Vec<_>>();
-    Some(
-        (0..parameters)
-            .map(|index| OverSeeds::new(&of(index)))
-            .collect(),
-    )
+    let parameters = by_seed.first()?.iter();
+    let over_seeds = parameters.map(|ParameterScores { name, .. }| {
+        let of_seed = |scores: &&[ParameterScores]| {
+            let found = scores.iter().find(|scores| scores.name == *name);
+            found.map_or((None, None), &score)
+        };
+        OverSeeds::new(&by_seed.iter().map(of_seed).collect::<Vec<_>>())
+    });
+    Some(over_seeds.collect())
 }
 
 #[cfg(test)]

@@ -12,20 +12,20 @@ pub struct PublishedR2 {
 }
 
 /// Gillet et al. (2019), table 2: trained on ten images of each light-cone.
-pub const TEN_IMAGES: PublishedR2 = PublishedR2 {
+const TEN_IMAGES: PublishedR2 = PublishedR2 {
     source: "Gillet et al. 2019, 10 images",
     r2: [0.997, 0.955, 0.987, 0.728],
 };
 
 /// The same: trained on one image of each light-cone.
-pub const ONE_IMAGE: PublishedR2 = PublishedR2 {
+const ONE_IMAGE: PublishedR2 = PublishedR2 {
     source: "Gillet et al. 2019, 1 image",
     r2: [0.984, 0.851, 0.981, 0.531],
 };
 
 /// Neutsch, Heneka & Brueggen (2022): whole light-cones.
-pub const THREE_DIMENSIONS: PublishedR2 = PublishedR2 {
-    source: "3D-21cmPIE-Net",
+const THREE_DIMENSIONS: PublishedR2 = PublishedR2 {
+    source: "Neutsch et al. 2022, 3D-21cmPIE-Net",
     r2: [0.994, 0.985, 0.991, 0.859],
 };
 

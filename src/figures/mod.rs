@@ -35,6 +35,7 @@ use crate::evaluation::results::ResultsError;
 use crate::model::execution::ExecutionError;
 use crate::model::model_file::ModelError;
 use crate::run_directory::RunDirectoryError;
+use crate::training::evaluated_run::EvaluatedRunError;
 use crate::training::history::HistoryFileError;
 use crate::training::run_record::RunRecordError;
 use drawing::Drawing;
@@ -73,14 +74,9 @@ pub enum FigureError {
         /// The model file.
         path: PathBuf,
     },
-    /// A run whose scores cannot stand beside those of another.
-    #[error("{} {detail}", run.display())]
-    NotComparable {
-        /// The run.
-        run: PathBuf,
-        /// Why not.
-        detail: String,
-    },
+    /// A run that cannot stand beside another.
+    #[error(transparent)]
+    Beside(#[from] EvaluatedRunError),
     /// The history of the run.
     #[error(transparent)]
     History(#[from] HistoryFileError),

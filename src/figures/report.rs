@@ -6,7 +6,7 @@ use super::image_figures::decimals;
 use super::label::escape;
 use super::palette::dark_style;
 use super::run_figures::{self, Section};
-use super::run_material::{RunMaterial, run_name};
+use super::run_material::RunMaterial;
 use super::{FigureError, tables};
 use crate::atomic_file::write_bytes_atomically;
 
@@ -40,7 +40,7 @@ fn render(material: &RunMaterial) -> Result<String, FigureError> {
     }
     sections.push(("settings", "Settings", settings(material)));
 
-    let title = format!("Run {}", escape(&run_name(&material.run)));
+    let title = format!("Run {}", escape(&material.run.name()));
     let mut html = format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>{title} \u{b7} dawn21</title>\n\

@@ -10,8 +10,9 @@ use crate::evaluation::metrics::Pair;
 use crate::evaluation::results::{Metrics, read_first_predictions, read_metrics};
 use crate::model::model_file::{self, Model};
 use crate::run_directory::RunDirectory;
+use crate::training::evaluated_run::EvaluatedRun;
 use crate::training::history::{self, EpochRecord};
-use crate::training::run_record::{RunRecord, RunRecordError};
+use crate::training::run_record::RunRecord;
 
 /// A run and what it left behind.
 #[derive(Debug)]
@@ -55,10 +56,7 @@ impl RunMaterial {
     /// [`FigureError`] when the run has no model, a file is damaged, or `data` cannot be used.
     pub fn load(path: &Path, data: Option<&Path>) -> Result<Self, FigureError> {
         let run = RunDirectory::open(path)?;
-        let record = match RunRecord::read(&run.record()) {
-            Err(RunRecordError::Imported { .. }) => None,
-            record => Some(record?),
-        };
+        let record = RunRecord::read_unless_imported(&run.record())?;
         if !run.model().exists() {
             return Err(FigureError::NoModel { path: run.model() });
         }
@@ -121,18 +119,11 @@ impl RunMaterial {
     /// # Errors
     /// [`FigureError`] when it is no run, was not evaluated, or is one of other parameters.
     pub fn put_beside(&mut self, path: &Path) -> Result<(), FigureError> {
-        let run = RunDirectory::open(path)?;
-        let not_comparable = |detail: &str| FigureError::NotComparable {
-            run: path.to_path_buf(),
-            detail: detail.to_string(),
-        };
-        let metrics = read_metrics(&run.metrics())?
-            .ok_or_else(|| not_comparable("was not evaluated yet: dawn21 evaluate RUN DATA"))?;
-        let own = self.model.description.parameters.iter().map(|p| &p.name);
-        if !own.eq(metrics.parameters.iter().map(|p| &p.name)) {
-            return Err(not_comparable("has other parameters"));
-        }
-        self.beside.push((run_name(&run), metrics));
+        let other = EvaluatedRun::open(path)?;
+        let parameters = self.model.description.parameters.iter();
+        let own: Vec<&str> = parameters.map(|p| &p.name[..]).collect();
+        other.check_parameters(self.run.path(), &own)?;
+        self.beside.push((other.run.name(), other.metrics));
         Ok(())
     }
 
@@ -145,13 +136,6 @@ impl RunMaterial {
             .or(trained_on)
             .unwrap_or_else(|| PathBuf::from("DATA"))
     }
-}
-
-/// The last part of a run's path.
-pub(super) fn run_name(run: &RunDirectory) -> String {
-    let absolute = std::path::absolute(run.path()).unwrap_or_else(|_| run.path().to_path_buf());
-    let name = absolute.file_name().unwrap_or_default();
-    name.to_string_lossy().into_owned()
 }
 
 fn open(data: &Path, model: &Model) -> Result<LightCones, FigureError> {

@@ -162,7 +162,7 @@ pub(super) fn scores(
         };
         format!("{}{images} [68 %]", escape(name))
     }));
-    header.extend(PUBLISHED.map(|published| published.source.to_string()));
+    header.extend(PUBLISHED.map(|published| escape(published.source)));
     table(&header, &rows)
 }
 

@@ -1,11 +1,4 @@
-//! The layers as a user writes them, and their resolution for one image shape.
-//!
-//! ```toml
-//! [[layer]]
-//! kind = "conv2d"
-//! filters = 8
-//! kernel_mpc = 15.0
-//! ```
+//! A list of layers resolved for one image shape.
 
 use std::ops::Range;
 

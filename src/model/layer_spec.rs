@@ -1,4 +1,11 @@
-//! One layer as a user writes it.
+//! The layers as a user writes them.
+//!
+//! ```toml
+//! [[layer]]
+//! kind = "conv2d"
+//! filters = 8
+//! kernel_mpc = 15.0
+//! ```
 
 use serde::{Deserialize, Serialize};
 

@@ -237,6 +237,29 @@ impl Config {
         layers
     }
 
+    /// What a training is but for its seed, to compare it with others: settings that cannot change the result, and
+    /// those of options that are off, are the defaults.
+    #[must_use]
+    pub fn without_seed(&self) -> Self {
+        let mut config = self.clone();
+        config.seed = 0;
+        config.execution = ExecutionConfig::default();
+        config.layers = self.effective_layers();
+        let training = &mut config.training;
+        training.dropout = None;
+        training.checkpoint_minutes = 1.0;
+        if !training.cosine_decay.enabled {
+            training.cosine_decay = CosineDecay::default();
+        }
+        if !training.weight_averaging.enabled {
+            training.weight_averaging = WeightAveraging::default();
+        }
+        if !training.normalization_recalibration.enabled {
+            training.normalization_recalibration = NormalizationRecalibration::default();
+        }
+        config
+    }
+
     /// Checks every value.
     ///
     /// # Errors
@@ -374,6 +397,7 @@ impl Config {
 mod tests {
     use super::sources::PRESETS;
     use super::*;
+    use crate::model::architecture::Architecture;
 
     fn load(overrides: &[&str]) -> Result<Config, ConfigError> {
         let overrides: Vec<String> = overrides.iter().map(ToString::to_string).collect();
@@ -391,6 +415,41 @@ mod tests {
                 ..ConfigSources::default()
             };
             Config::load(&sources).expect(name);
+        }
+    }
+
+    #[test]
+    fn the_deep_network_needs_48_rows() {
+        let sources = ConfigSources {
+            preset: Some("deep"),
+            ..ConfigSources::default()
+        };
+        let layers = Config::load(&sources).expect("valid").effective_layers();
+        let resolve = |rows| Architecture::resolve(&layers, [rows, 1042], 3.0, 4);
+        assert!(resolve(48).is_ok() && resolve(50).is_ok());
+        let error = resolve(47).expect_err("too low").to_string();
+        assert!(error.contains("layer 11 (max_pool2d)"), "{error}");
+    }
+
+    #[test]
+    fn settings_that_change_nothing_do_not_tell_trainings_apart() {
+        let kind = |overrides: &[&str]| load(overrides).expect("valid").without_seed();
+        let own = kind(&[]);
+        for same in [
+            "seed=5",
+            "training.checkpoint_minutes=3.0",
+            "execution.convolution=direct",
+            "training.weight_averaging.decay=0.5",
+            "training.dropout=0.2",
+        ] {
+            assert_eq!(kind(&[same]), own, "{same}");
+        }
+        for other in [
+            "training.batch_size=50",
+            "training.weight_averaging.enabled=true",
+            "training.dropout=0.3",
+        ] {
+            assert_ne!(kind(&[other]), own, "{other}");
         }
     }
 

@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod config;
 pub mod error;
+pub mod evaluated_run;
 pub mod history;
 pub mod observer;
 pub mod preparation;

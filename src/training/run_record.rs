@@ -205,6 +205,17 @@ impl RunRecord {
         Ok(record)
     }
 
+    /// Reads `run.toml`; none of an imported model, which knows neither its training data nor a seed.
+    ///
+    /// # Errors
+    /// [`RunRecordError`] names the file and what is wrong with it.
+    pub fn read_unless_imported(path: &Path) -> Result<Option<Self>, RunRecordError> {
+        match Self::read(path) {
+            Err(RunRecordError::Imported { .. }) => Ok(None),
+            record => record.map(Some),
+        }
+    }
+
     /// Writes `run.toml` atomically.
     ///
     /// # Errors

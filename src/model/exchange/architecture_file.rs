@@ -153,10 +153,14 @@ mod tests {
     #[test]
     fn presets_are_architecture_files() {
         let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/presets");
-        for name in ["gillet2019.toml", "few_light_cones.toml"] {
+        for (name, layers) in [
+            ("gillet2019.toml", 17),
+            ("few_light_cones.toml", 17),
+            ("deep.toml", 20),
+        ] {
             let path = directory.join(name);
             let file = ArchitectureFile::read(&path).expect(name);
-            assert_eq!(file.layers.len(), 17);
+            assert_eq!(file.layers.len(), layers);
             assert!(file.input.is_some() && file.slices.is_some());
             assert!(file.manifest(&path).expect("no geometry").is_none());
         }

@@ -1,4 +1,5 @@
-//! A step of the gas for a block of cells: sums over sources, rates, the Euler step, the spin temperature.
+//! A step of the gas for a block of cells: sums over sources, rates, the explicit Euler step of equations 7 and 8 of
+//! Mesinger, Furlanetto & Cen (2011), the spin temperature.
 
 use super::Step;
 use crate::simulator::constants as c;
