@@ -24,6 +24,8 @@ def inputs(cells, cell_mpc, fine_factor, seed, parameters, cosmology=None, neare
         ),
         matter_options=p21c.MatterOptions(SOURCE_MODEL="CONST-ION-EFF", USE_RELATIVE_VELOCITIES=False),
         astro_options=p21c.AstroOptions(
+            # Otherwise M_TURN counts, and ION_Tvir_MIN does not.
+            M_MIN_in_Mass=False,
             USE_TS_FLUCT=True,
             USE_LYA_HEATING=extra_heating,
             USE_CMB_HEATING=extra_heating,

@@ -30,14 +30,11 @@ pub(super) fn draw(history: &[EpochRecord]) -> Drawing {
         y: Axis::logarithmic(low / 1.2, high * 1.35),
     };
     panel.horizontal_grid(&mut drawing, 5);
-    let mut fell = false;
-    for pair in history.windows(2) {
-        if pair[1].learning_rate < pair[0].learning_rate {
-            fell = true;
-            let x = panel.column(pair[1].epoch as f64 - 0.5);
-            let ends = vec![[x, panel.at[1]], [x, panel.at[1] + panel.size[1]]];
-            drawing.dashed_line(ends, 1.0, Ink::Muted);
-        }
+    let steps = rate_steps(history);
+    for epoch in &steps {
+        let x = panel.column(*epoch as f64 - 0.5);
+        let ends = vec![[x, panel.at[1]], [x, panel.at[1] + panel.size[1]]];
+        drawing.dashed_line(ends, 1.0, Ink::Muted);
     }
     for (ink, loss) in [
         (Ink::Blue, (|r| r.train_loss) as fn(&EpochRecord) -> f64),
@@ -66,13 +63,55 @@ pub(super) fn draw(history: &[EpochRecord]) -> Drawing {
         Series::solid("training", Ink::Blue),
         Series::solid("validation (dot: kept weights)", Ink::Vermilion),
     ];
-    if fell {
+    if !steps.is_empty() {
         series.push(Series::dashed("learning rate lowered", Ink::Muted));
     }
     panel.legend(&mut drawing, &series);
     drawing
 }
 
+/// Epochs at whose start the learning rate was lowered; none of a rate that falls most of the time, whose
+/// lines would only hatch the figure.
+fn rate_steps(history: &[EpochRecord]) -> Vec<u64> {
+    let lowered = history
+        .windows(2)
+        .filter(|pair| pair[1].learning_rate < pair[0].learning_rate);
+    let steps: Vec<u64> = lowered.map(|pair| pair[1].epoch).collect();
+    if 2 * steps.len() > history.len() {
+        return Vec::new();
+    }
+    steps
+}
+
 fn is_drawn(loss: f64) -> bool {
     loss.is_finite() && loss > 0.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn history(rates: &[f64]) -> Vec<EpochRecord> {
+        let records = rates
+            .iter()
+            .zip(1..)
+            .map(|(&learning_rate, epoch)| EpochRecord {
+                epoch,
+                train_loss: 0.1,
+                validation_loss: 0.1,
+                validation_r2: Vec::new(),
+                learning_rate,
+                seconds: 1.0,
+                images_per_second: 1.0,
+            });
+        records.collect()
+    }
+
+    #[test]
+    fn steps_of_the_rate_are_marked_and_a_steady_fall_is_not() {
+        let halved = history(&[1.0, 1.0, 0.5, 0.5, 0.5, 0.25]);
+        assert_eq!(rate_steps(&halved), [3, 6]);
+        let cosine = history(&[0.5, 1.0, 0.9, 0.7, 0.4, 0.1]);
+        assert!(rate_steps(&cosine).is_empty());
+    }
 }
