@@ -160,7 +160,7 @@ fn runs_that_cannot_be_compared_are_named() {
         ],
     );
     fs::remove_file(other.join("metrics.json")).expect("removed");
-    fail(&arguments, &["other: was not evaluated yet"]);
+    fail(&arguments, &["other was not evaluated yet"]);
     let twice = ["compare", text(&run), text(&run)];
     fail(&twice, &["are the same training (seed 1)"]);
 }

@@ -34,7 +34,7 @@ pub enum EvaluatedRunError {
     #[error(transparent)]
     History(#[from] HistoryFileError),
     /// It has no scores yet.
-    #[error("{}: was not evaluated yet: dawn21 evaluate {} DATA", run.display(), run.display())]
+    #[error("{} was not evaluated yet; `dawn21 evaluate RUN DATA` does it", run.display())]
     NotEvaluated {
         /// The run.
         run: PathBuf,
