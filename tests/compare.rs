@@ -7,25 +7,45 @@ use std::path::{Path, PathBuf};
 
 use common::{dawn21, fail, succeed, text};
 
-/// A copy of the evaluated run `docs/gillet2019/results/3000/<name>`, changed by replacing text in its files.
-fn copy(
-    name: &str,
-    to: &Path,
-    run: impl Fn(&str) -> String,
-    metrics: impl Fn(&str) -> String,
-) -> PathBuf {
-    let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gillet2019/results/3000");
-    fs::create_dir_all(to).expect("directory");
-    let read = |file: &str| fs::read_to_string(results.join(name).join(file)).expect("results");
-    fs::write(to.join("run.toml"), run(&read("run.toml"))).expect("run.toml");
-    fs::write(to.join("metrics.json"), metrics(&read("metrics.json"))).expect("metrics.json");
-    fs::write(to.join("history.csv"), read("history.csv")).expect("history.csv");
-    to.to_path_buf()
-}
-
 fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "{from}");
     text.replacen(from, to, 1)
+}
+
+fn results() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gillet2019/results/3000")
+}
+
+/// Directory of a test's runs.
+struct Runs(tempfile::TempDir);
+
+impl Runs {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("temporary directory"))
+    }
+
+    /// A copy of the evaluated run `docs/gillet2019/results/3000/<from>`, called `to`, with replaced text.
+    fn copy(
+        &self,
+        from: &str,
+        to: &str,
+        run: impl Fn(&str) -> String,
+        metrics: impl Fn(&str) -> String,
+    ) -> PathBuf {
+        let from = results().join(from);
+        let to = self.0.path().join(to);
+        fs::create_dir_all(&to).expect("directory");
+        let read = |file: &str| fs::read_to_string(from.join(file)).expect("results");
+        fs::write(to.join("run.toml"), run(&read("run.toml"))).expect("run.toml");
+        fs::write(to.join("metrics.json"), metrics(&read("metrics.json"))).expect("metrics.json");
+        fs::write(to.join("history.csv"), read("history.csv")).expect("history.csv");
+        to
+    }
+}
+
+/// A file as it is.
+fn same(text: &str) -> String {
+    text.to_string()
 }
 
 /// The words of the line that starts with `label`.
@@ -37,13 +57,11 @@ fn line<'a>(table: &'a str, label: &str) -> Vec<&'a str> {
 
 #[test]
 fn seeds_of_the_same_settings_make_one_row_with_their_mean_and_range() {
-    let directory = tempfile::tempdir().expect("temporary directory");
-    let at = |name: &str| directory.path().join(name);
-    let same = str::to_string;
-    let first = copy("stable-1", &at("stable-1"), same, same);
-    let second = copy(
+    let runs = Runs::new();
+    let first = runs.copy("stable-1", "stable-1", same, same);
+    let second = runs.copy(
         "stable-1",
-        &at("stable-2"),
+        "stable-2",
         |run| replaced(run, "seed = 1\n", "seed = 2\n"),
         |metrics| {
             replaced(
@@ -53,7 +71,7 @@ fn seeds_of_the_same_settings_make_one_row_with_their_mean_and_range() {
             )
         },
     );
-    let other = copy("paper-1", &at("paper-1"), same, same);
+    let other = runs.copy("paper-1", "paper-1", same, same);
     let table = succeed(&["compare", text(&first), text(&other), text(&second)]);
     let stable = line(&table, "stable, first image ");
     assert_eq!(stable[..4], ["2", "0.987", "[0.981,", "0.993]"], "{table}");
@@ -67,8 +85,7 @@ fn seeds_of_the_same_settings_make_one_row_with_their_mean_and_range() {
 
 #[test]
 fn intervals_and_the_other_r2_can_be_asked_for() {
-    let results =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gillet2019/results/3000/stable-1");
+    let results = results().join("stable-1");
     let table = |options: &[&str]| succeed(&[&["compare", text(&results)], options].concat());
     let intervals = table(&["--show", "interval", "--markdown"]);
     assert!(
@@ -86,17 +103,15 @@ fn intervals_and_the_other_r2_can_be_asked_for() {
 
 #[test]
 fn other_data_make_another_row_and_a_warning() {
-    let directory = tempfile::tempdir().expect("temporary directory");
-    let at = |name: &str| directory.path().join(name);
-    let same = str::to_string;
-    let first = copy("stable-1", &at("stable-1"), same, same);
+    let runs = Runs::new();
+    let first = runs.copy("stable-1", "stable-1", same, same);
     let other_fingerprint = |text: &str| {
         let fingerprint = "63e74206dd193772bf7e022a51c4de53";
         replaced(text, fingerprint, "00000000000000000000000000000000")
     };
-    let second = copy(
+    let second = runs.copy(
         "stable-1",
-        &at("stable-2"),
+        "stable-2",
         |run| other_fingerprint(&replaced(run, "seed = 1\n", "seed = 2\n")),
         other_fingerprint,
     );
@@ -117,10 +132,8 @@ fn other_data_make_another_row_and_a_warning() {
 
 #[test]
 fn scores_that_are_missing_or_early_are_said_to_be() {
-    let directory = tempfile::tempdir().expect("temporary directory");
-    let at = |name: &str| directory.path().join(name);
-    let same = str::to_string;
-    let run = copy("stable-1", &at("stable-1"), same, |metrics| {
+    let runs = Runs::new();
+    let run = runs.copy("stable-1", "stable-1", same, |metrics| {
         replaced(
             &replaced(metrics, "\"each_image\"", "\"once_each_image\""),
             "\"mean_of_images\"",
@@ -144,11 +157,9 @@ fn scores_that_are_missing_or_early_are_said_to_be() {
 
 #[test]
 fn runs_that_cannot_be_compared_are_named() {
-    let directory = tempfile::tempdir().expect("temporary directory");
-    let at = |name: &str| directory.path().join(name);
-    let same = str::to_string;
-    let run = copy("stable-1", &at("stable-1"), same, same);
-    let other = copy("stable-1", &at("other"), same, |metrics| {
+    let runs = Runs::new();
+    let run = runs.copy("stable-1", "stable-1", same, same);
+    let other = runs.copy("stable-1", "other", same, |metrics| {
         metrics.replace("\"zeta\"", "\"efficiency\"")
     });
     let arguments = ["compare", text(&run), text(&other)];

@@ -5,7 +5,7 @@ use super::palette::Ink;
 use super::panel::{Axis, Panel, Series};
 use crate::training::history::EpochRecord;
 
-/// Both losses on a logarithmic axis, a dashed line where the learning rate fell, and a dot on the epoch
+/// Both losses on a logarithmic axis, a dashed line at each step of the learning rate, and a dot on the epoch
 /// whose weights are kept.
 pub(super) fn draw(history: &[EpochRecord]) -> Drawing {
     let mut drawing = Drawing::new(680.0, 420.0);

@@ -237,8 +237,8 @@ impl Config {
         layers
     }
 
-    /// What a training is but for its seed, to compare it with others: settings that cannot change the result, and
-    /// those of options that are off, are the defaults.
+    /// What a training is but for its seed, to compare it with others: settings that change the result by rounding at
+    /// most, and those of averages, recalibration and a cosine that are off, are the defaults.
     #[must_use]
     pub fn without_seed(&self) -> Self {
         let mut config = self.clone();
