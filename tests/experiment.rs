@@ -73,7 +73,10 @@ fn wrong_arguments_of_the_experiment_are_named_before_anything_is_simulated() {
     for (arguments, named) in [
         (&["--quik"][..], "--quik"),
         (&["--runs", "smal-batch"], "smal-batch"),
-        (&["--runs", "stable", "--planes", "10"], "--planes all"),
+        (&["--runs", ""], "--runs"),
+        (&["--epochs", "0"], "--epochs 0"),
+        (&["--quick", "--epochs", "5"], "--epochs"),
+        (&["--seeds", " 1"], "--seeds"),
         (&["--planes", "15"], "--planes 15"),
         (&["--quick", "--seeds", "1"], "--seeds"),
         (&["--light-cones"], "a value is missing"),
@@ -90,4 +93,37 @@ fn wrong_arguments_of_the_experiment_are_named_before_anything_is_simulated() {
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {message}");
         assert!(message.contains(named), "{arguments:?}: {message}");
     }
+}
+
+#[cfg(unix)]
+#[test]
+fn trainings_have_the_epochs_asked_for_and_transpose_whole_cubes_only() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/gillet2019/run");
+    let directory = tempfile::tempdir().expect("temporary directory");
+    // Instead of dawn21: makes the run directory, which is the fourth argument of `train`.
+    let stand_in = directory.path().join("dawn21");
+    fs::write(&stand_in, "#!/bin/sh\nmkdir -p \"$4\"\n").expect("script");
+    fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).expect("permissions");
+    let trained = |options: &[&str]| {
+        let work = directory.path().join(options.concat());
+        let status = Command::new("bash")
+            .arg(&script)
+            .args(["--work", text(&work), "--seeds", "3", "--runs", "deep"])
+            .args(options)
+            .arg("train")
+            .env("DAWN21", &stand_in)
+            .status()
+            .expect("bash");
+        assert!(status.success(), "{options:?}");
+        fs::read_to_string(work.join("runs/deep-3/commands.tsv")).expect("commands")
+    };
+    let whole = trained(&[]);
+    assert!(whole.contains("--seed 3"), "{whole}");
+    assert!(whole.contains("augmentation.transpose=true"), "{whole}");
+    assert!(!whole.contains("training.epochs"), "{whole}");
+    let few = trained(&["--planes", "10", "--epochs", "7"]);
+    assert!(!few.contains("transpose"), "{few}");
+    assert!(few.contains("training.epochs=7"), "{few}");
 }

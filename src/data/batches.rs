@@ -257,15 +257,19 @@ pub fn read_cells(cube: &Cube, slice: SliceIndex, slicing: &Slicing) -> Result<V
     Ok(cells)
 }
 
-/// Asks the operating system for the pages of a view.
+/// Asks the operating system for the pages of a view. Where images are cut from every plane that is stored,
+/// what lies between the lines of this one will be needed soon.
 fn will_need(cube: &Cube, view: &View, slicing: &Slicing) {
     let rows = view.first_row..view.first_row + slicing.rows();
     match view.transposed {
-        false => cube.will_need(rows, view.plane),
+        false => {
+            let [_, planes, _] = cube.shape();
+            cube.will_need(rows, view.plane, slicing.uses_every_plane(planes));
+        }
         true => {
             // Lines of sight at constant x are one piece of the file.
             for y in rows {
-                cube.will_need(view.plane..view.plane + 1, y);
+                cube.will_need(view.plane..view.plane + 1, y, false);
             }
         }
     }

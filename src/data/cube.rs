@@ -5,6 +5,7 @@
 //! pages themselves stay in the operating system's cache.
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use memmap2::Mmap;
@@ -23,6 +24,14 @@ pub struct Cube {
     shape: [usize; 3],
     path: PathBuf,
 }
+
+/// Lines of sight of a plane no farther apart than this may be read with what lies between them: fewer, larger
+/// pieces.
+#[cfg(unix)]
+const READ_THROUGH_BYTES: usize = 64 << 10;
+/// Linux reads no more than the read-ahead of the device at one request, which is 128 KiB where nobody set it.
+#[cfg(unix)]
+const PIECE_BYTES: usize = 128 << 10;
 
 /// Why a cube cannot be mapped.
 #[derive(Debug, thiserror::Error)]
@@ -104,20 +113,18 @@ impl Cube {
     }
 
     /// Asks the operating system to read the lines of sight `x` in `rows` of plane `y` ahead, all at
-    /// once: on a cold disk this costs one wait instead of one a page.
-    pub fn will_need(&self, rows: std::ops::Range<usize>, y: usize) {
+    /// once: on a cold disk this costs one wait instead of one a page. With `neighbours`, what lies between
+    /// them is read too, if they are near each other.
+    pub fn will_need(&self, rows: Range<usize>, y: usize, neighbours: bool) {
         #[cfg(unix)]
-        {
-            let [_, ny, nz] = self.shape;
-            for x in rows {
-                // Advice only: a failure changes nothing but speed.
-                let _ =
-                    self.map
-                        .advise_range(memmap2::Advice::WillNeed, (x * ny + y) * nz * 4, nz * 4);
-            }
+        for bytes in pieces(self.shape, rows, y, neighbours) {
+            // Advice only: a failure changes nothing but speed.
+            let _ = self
+                .map
+                .advise_range(memmap2::Advice::WillNeed, bytes.start, bytes.len());
         }
         #[cfg(not(unix))]
-        let _ = (rows, y);
+        let _ = (rows, y, neighbours);
     }
 
     /// Reads the whole cube and reports cells that are not finite, if any.
@@ -144,5 +151,63 @@ impl Cube {
             value,
             count,
         })
+    }
+}
+
+/// The pieces of a file, in bytes, that hold the lines of sight `rows` of plane `y`.
+#[cfg(unix)]
+fn pieces(
+    [_, ny, nz]: [usize; 3],
+    rows: Range<usize>,
+    y: usize,
+    neighbours: bool,
+) -> impl Iterator<Item = Range<usize>> {
+    let lines_a_stretch = if neighbours && 4 * ny * nz <= READ_THROUGH_BYTES {
+        rows.len().max(1)
+    } else {
+        1
+    };
+    let end = rows.end;
+    rows.step_by(lines_a_stretch).flat_map(move |first| {
+        let last = (first + lines_a_stretch).min(end) - 1;
+        let (start, end) = (4 * (first * ny + y) * nz, 4 * (last * ny + y + 1) * nz);
+        (start..end)
+            .step_by(PIECE_BYTES)
+            .map(move |piece| piece..(piece + PIECE_BYTES).min(end))
+    })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    const LINE: usize = 4 * 1042;
+
+    fn pieces_of(shape: [usize; 3], rows: Range<usize>, neighbours: bool) -> Vec<Range<usize>> {
+        pieces(shape, rows, 7, neighbours).collect()
+    }
+
+    #[test]
+    fn lines_are_read_one_by_one() {
+        let plane = 10 * LINE;
+        let expected = [3, 4].map(|x| x * plane + 7 * LINE..x * plane + 8 * LINE);
+        assert_eq!(pieces_of([50, 10, 1042], 3..5, false), expected);
+        assert_eq!(pieces_of([50, 10, 1042], 3..3, false), []);
+        // Too far apart to read what lies between.
+        let plane = 50 * LINE;
+        let expected = [3, 4].map(|x| x * plane + 7 * LINE..x * plane + 8 * LINE);
+        assert_eq!(pieces_of([50, 50, 1042], 3..5, true), expected);
+    }
+
+    #[test]
+    fn near_lines_and_what_lies_between_are_read_in_pieces_without_gaps() {
+        let pieces = pieces_of([50, 10, 1042], 0..50, true);
+        assert_eq!(pieces[0].start, 7 * LINE);
+        assert!(pieces.windows(2).all(|pair| pair[0].end == pair[1].start));
+        assert!(pieces.iter().all(|piece| piece.len() <= PIECE_BYTES));
+        assert_eq!(
+            pieces.last().map(|piece| piece.end),
+            Some(490 * LINE + 8 * LINE)
+        );
     }
 }

@@ -130,6 +130,12 @@ impl Slicing {
         &self.images
     }
 
+    /// Whether images are cut from all of `stored` planes.
+    #[must_use]
+    pub fn uses_every_plane(&self, stored: usize) -> bool {
+        (0..stored).all(|plane| self.images.iter().any(|image| image.stored_plane == plane))
+    }
+
     /// Cells along x of an image.
     #[must_use]
     pub fn rows(&self) -> usize {

@@ -15,9 +15,9 @@ use crate::simd::{Pixel, Simd, UNIT};
 /// cache of 1 MiB between the width and the height transforms (tried: half and four times as much, no
 /// faster).
 const FORWARD_BYTES: usize = 1 << 20;
-/// The same in the backward pass, where a pair needs more: two pairs of Table 1's second convolution.
-/// Every group also reads and writes the sums of the weight gradient's spectrum, yet few pairs win (tried:
-/// 4 pairs, 5 % slower; all 10 pairs of an image, 40 % slower).
+/// The same in the backward pass, where a pair needs more. Every group also reads and writes the sums of the
+/// weight gradient's spectrum, yet few pairs win: of Table 1's second convolution two to four (tried: all pairs
+/// of an image, 40 % slower; 0.6 or 1.1 MB, no difference).
 const BACKWARD_BYTES: usize = 3 << 19;
 
 /// Buffers of one thread; they grow to what an image needs and are kept.
