@@ -261,17 +261,11 @@ pub fn read_cells(cube: &Cube, slice: SliceIndex, slicing: &Slicing) -> Result<V
 /// what lies between the lines of this one will be needed soon.
 fn will_need(cube: &Cube, view: &View, slicing: &Slicing) {
     let rows = view.first_row..view.first_row + slicing.rows();
+    let plane = view.plane..view.plane + 1;
+    let [_, planes, _] = cube.shape();
     match view.transposed {
-        false => {
-            let [_, planes, _] = cube.shape();
-            cube.will_need(rows, view.plane, slicing.uses_every_plane(planes));
-        }
-        true => {
-            // Lines of sight at constant x are one piece of the file.
-            for y in rows {
-                cube.will_need(view.plane..view.plane + 1, y, false);
-            }
-        }
+        false => cube.will_need(rows, plane, slicing.uses_every_plane(planes)),
+        true => cube.will_need(plane, rows, false),
     }
 }
 

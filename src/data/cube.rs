@@ -25,8 +25,8 @@ pub struct Cube {
     path: PathBuf,
 }
 
-/// Lines of sight of a plane no farther apart than this may be read with what lies between them: fewer, larger
-/// pieces.
+/// Lines of sight at neighbouring x that are no farther apart than this may be read with what lies between them:
+/// fewer, larger pieces.
 #[cfg(unix)]
 const READ_THROUGH_BYTES: usize = 64 << 10;
 /// Linux reads no more than the read-ahead of the device at one request, which is 128 KiB where nobody set it.
@@ -112,19 +112,19 @@ impl Cube {
         &self.cells()[(x * ny + y) * nz..][..nz]
     }
 
-    /// Asks the operating system to read the lines of sight `x` in `rows` of plane `y` ahead, all at
-    /// once: on a cold disk this costs one wait instead of one a page. With `neighbours`, what lies between
-    /// them is read too, if they are near each other.
-    pub fn will_need(&self, rows: Range<usize>, y: usize, neighbours: bool) {
+    /// Asks the operating system to read the lines of sight `(x, y)` ahead, all at once: on a cold disk this
+    /// costs one wait instead of one a page. With `neighbours`, what lies between them is read too, if they
+    /// are near each other.
+    pub fn will_need(&self, x: Range<usize>, y: Range<usize>, neighbours: bool) {
         #[cfg(unix)]
-        for bytes in pieces(self.shape, rows, y, neighbours) {
+        for bytes in pieces(self.shape, x, y, neighbours) {
             // Advice only: a failure changes nothing but speed.
             let _ = self
                 .map
                 .advise_range(memmap2::Advice::WillNeed, bytes.start, bytes.len());
         }
         #[cfg(not(unix))]
-        let _ = (rows, y, neighbours);
+        let _ = (x, y, neighbours);
     }
 
     /// Reads the whole cube and reports cells that are not finite, if any.
@@ -154,23 +154,25 @@ impl Cube {
     }
 }
 
-/// The pieces of a file, in bytes, that hold the lines of sight `rows` of plane `y`.
+/// The pieces of a file, in bytes, that hold the lines of sight `(x, y)`. Those at the same x follow each other.
 #[cfg(unix)]
 fn pieces(
     [_, ny, nz]: [usize; 3],
-    rows: Range<usize>,
-    y: usize,
+    x: Range<usize>,
+    y: Range<usize>,
     neighbours: bool,
 ) -> impl Iterator<Item = Range<usize>> {
-    let lines_a_stretch = if neighbours && 4 * ny * nz <= READ_THROUGH_BYTES {
-        rows.len().max(1)
+    let step = if neighbours && 4 * ny * nz <= READ_THROUGH_BYTES {
+        x.len().max(1)
     } else {
         1
     };
-    let end = rows.end;
-    rows.step_by(lines_a_stretch).flat_map(move |first| {
-        let last = (first + lines_a_stretch).min(end) - 1;
-        let (start, end) = (4 * (first * ny + y) * nz, 4 * (last * ny + y + 1) * nz);
+    x.step_by(step).flat_map(move |first| {
+        let last = first + step - 1;
+        let (start, end) = (
+            4 * (first * ny + y.start) * nz,
+            4 * (last * ny + y.end) * nz,
+        );
         (start..end)
             .step_by(PIECE_BYTES)
             .map(move |piece| piece..(piece + PIECE_BYTES).min(end))
@@ -183,31 +185,36 @@ mod tests {
 
     const LINE: usize = 4 * 1042;
 
-    fn pieces_of(shape: [usize; 3], rows: Range<usize>, neighbours: bool) -> Vec<Range<usize>> {
-        pieces(shape, rows, 7, neighbours).collect()
+    fn pieces_of(
+        ny: usize,
+        x: Range<usize>,
+        y: Range<usize>,
+        neighbours: bool,
+    ) -> Vec<Range<usize>> {
+        pieces([50, ny, 1042], x, y, neighbours).collect()
     }
 
-    #[test]
-    fn lines_are_read_one_by_one() {
-        let plane = 10 * LINE;
-        let expected = [3, 4].map(|x| x * plane + 7 * LINE..x * plane + 8 * LINE);
-        assert_eq!(pieces_of([50, 10, 1042], 3..5, false), expected);
-        assert_eq!(pieces_of([50, 10, 1042], 3..3, false), []);
-        // Too far apart to read what lies between.
-        let plane = 50 * LINE;
-        let expected = [3, 4].map(|x| x * plane + 7 * LINE..x * plane + 8 * LINE);
-        assert_eq!(pieces_of([50, 50, 1042], 3..5, true), expected);
-    }
-
-    #[test]
-    fn near_lines_and_what_lies_between_are_read_in_pieces_without_gaps() {
-        let pieces = pieces_of([50, 10, 1042], 0..50, true);
-        assert_eq!(pieces[0].start, 7 * LINE);
+    fn assert_without_gaps(pieces: &[Range<usize>], whole: &Range<usize>) {
         assert!(pieces.windows(2).all(|pair| pair[0].end == pair[1].start));
         assert!(pieces.iter().all(|piece| piece.len() <= PIECE_BYTES));
-        assert_eq!(
-            pieces.last().map(|piece| piece.end),
-            Some(490 * LINE + 8 * LINE)
-        );
+        let ends = (pieces[0].start, pieces[pieces.len() - 1].end);
+        assert_eq!(ends, (whole.start, whole.end));
+    }
+
+    #[test]
+    fn lines_of_a_plane_are_read_one_by_one() {
+        let expected = |plane| [3, 4].map(|x| x * plane + 7 * LINE..x * plane + 8 * LINE);
+        assert_eq!(pieces_of(10, 3..5, 7..8, false), expected(10 * LINE));
+        assert_eq!(pieces_of(10, 3..3, 7..8, false), []);
+        // Too far apart to read what lies between.
+        assert_eq!(pieces_of(50, 3..5, 7..8, true), expected(50 * LINE));
+    }
+
+    #[test]
+    fn lines_at_the_same_x_and_near_lines_are_read_in_pieces_without_gaps() {
+        let same_x = pieces_of(50, 3..4, 0..50, false);
+        assert_without_gaps(&same_x, &(150 * LINE..200 * LINE));
+        let near = pieces_of(10, 0..50, 7..8, true);
+        assert_without_gaps(&near, &(7 * LINE..498 * LINE));
     }
 }
