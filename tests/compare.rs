@@ -149,6 +149,7 @@ fn scores_that_are_missing_or_early_are_said_to_be() {
     for expected in [
         "has not come to its last epoch",
         "has no scores of mean of images",
+        "has no scores of calibrated mean",
         "--images all",
     ] {
         assert!(notes.contains(expected), "{expected}: {notes}");

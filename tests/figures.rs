@@ -108,7 +108,7 @@ fn figures_and_report_of_an_evaluated_run_are_complete() {
         "trained on 3 images of each light-cone",
         "first image of 4 light-cones (test)",
         "each image (12)",
-        "mean of a light-cone\u{2019}s images (4)",
+        "mean of images (4)",
         "from 12 images of 4 validation light-cones",
         "epochs = 4",
         "width=device-width",
@@ -331,7 +331,9 @@ fn one_image_of_each_light_cone_trains_a_network_of_its_own() {
     ]);
     let metrics = fs::read_to_string(run.join("metrics.json")).expect("metrics");
     let metrics: serde_json::Value = serde_json::from_str(&metrics).expect("JSON");
-    assert!(metrics["each_image"].is_null() && metrics["mean_of_images"].is_null());
+    for absent in ["each_image", "mean_of_images", "calibrated_mean"] {
+        assert!(metrics[absent].is_null(), "{absent}");
+    }
 
     // Beside a run on all images.
     let all = directory.path().join("all images");
@@ -344,6 +346,13 @@ fn one_image_of_each_light_cone_trains_a_network_of_its_own() {
         html.contains("<th>run, 1 image [68 %]</th>"),
         "the other run has a column"
     );
+    for said in [
+        "<th>each image (12)</th><th>mean of images (4)</th><th>calibrated mean (4)</th>",
+        "<th>2 uncertainties</th><th>1, calibrated mean</th>",
+        "<td>mean of images</td>",
+    ] {
+        assert!(html.contains(said), "{said}");
+    }
     fs::remove_file(run.join("metrics.json")).expect("remove");
     fail(&arguments, &["run was not evaluated yet"]);
 

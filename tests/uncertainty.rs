@@ -48,8 +48,10 @@ fn trained() -> &'static Trained {
     })
 }
 
+type Row = Vec<(String, String)>;
+
 /// Rows of a csv by the names of its columns; fields may be quoted.
-fn rows(csv_text: &str) -> Vec<Vec<(String, String)>> {
+fn rows(csv_text: &str) -> Vec<Row> {
     let mut reader = csv::Reader::from_reader(csv_text.as_bytes());
     let names = reader.headers().expect("a header").clone();
     let records = reader.records().map(|record| record.expect("a row"));
@@ -93,7 +95,7 @@ fn image_of(data: &Path, id: &str) -> Vec<f32> {
 }
 
 /// Predicts an image of the given cells; returns its row and what was said on stderr.
-fn ask(name: &str, cells: &[f32]) -> (Vec<(String, String)>, String) {
+fn ask(name: &str, cells: &[f32]) -> (Row, String) {
     let trained = trained();
     let file = trained.directory.path().join(format!("{name}.f32"));
     fs::write(&file, bytemuck::cast_slice(cells)).expect("image");
@@ -157,6 +159,132 @@ fn training_ends_with_a_calibration_and_predictions_have_uncertainties() {
         assert!(within.count() > 54 / 2);
     }
     assert!(table.iter().all(|row| field(row, "warning").is_empty()));
+}
+
+/// Truths and the rows of `predict --mean` for all light-cones of a part.
+fn means_of(part_name: &str) -> (Vec<Row>, Vec<Row>) {
+    let Trained { data, run, .. } = trained();
+    let ids = part(run, part_name);
+    let cubes: Vec<PathBuf> = ids.iter().map(|id| cube(data, id)).collect();
+    let mut arguments = vec!["predict", text(run), "--mean"];
+    arguments.extend(cubes.iter().map(|path| text(path)));
+    let means = rows(&succeed(&arguments));
+    assert_eq!(means.len(), ids.len());
+    let parameters = fs::read_to_string(data.join("parameters.csv")).expect("table");
+    let truths = rows(&parameters);
+    let truths = truths
+        .into_iter()
+        .filter(|row| ids.contains(&field(row, "id").to_string()));
+    (truths.collect(), means)
+}
+
+fn number_in(row: &[(String, String)], name: &str) -> f64 {
+    field(row, name).parse().expect("number")
+}
+
+#[test]
+fn the_mean_over_a_light_cones_images_has_a_bias_and_an_uncertainty_of_its_own() {
+    let (truths, means) = means_of("validation");
+    for name in ["level", "period"] {
+        let residuals: Vec<f64> = means
+            .iter()
+            .zip(&truths)
+            .map(|(mean, truth)| number_in(mean, name) - number_in(truth, name))
+            .collect();
+        // 18 light-cones are one bin.
+        let mean = residuals.iter().sum::<f64>() / 18.0;
+        let bias = number_in(&means[3], &format!("{name}_bias"));
+        assert!((bias - mean).abs() < 1e-5, "{name}: {bias}, {mean}");
+        let spread = residuals.iter().map(|r| (r - mean).powi(2)).sum::<f64>() / 17.0;
+        let ratio = number_in(&means[3], &format!("{name}_uncertainty")) / spread.sqrt();
+        assert!((0.5..1.05).contains(&ratio), "{name}: {ratio}");
+    }
+    let Trained { data, run, .. } = trained();
+    let file = cube(data, &part(run, "validation")[0]);
+    let images = rows(&succeed(&["predict", text(run), text(&file)]));
+    let levels: f64 = images.iter().map(|row| number_in(row, "level")).sum();
+    assert_eq!(field(&means[0], "images"), "3");
+    assert!((number_in(&means[0], "level") - levels / 3.0).abs() < 2e-6);
+}
+
+#[test]
+fn evaluate_scores_the_mean_less_its_bias_where_the_calibration_did_not_see_the_truth() {
+    let Trained {
+        directory,
+        data,
+        run,
+    } = trained();
+    let out = directory.path().join("scores");
+    let evaluated = |part: &str| {
+        let arguments = ["evaluate", text(run), text(data), "--part", part];
+        let printed = succeed(&[&arguments[..], &["--out", text(&out)]].concat());
+        let metrics = fs::read_to_string(out.join("metrics.json")).expect("metrics");
+        let metrics: serde_json::Value = serde_json::from_str(&metrics).expect("JSON");
+        (printed, metrics)
+    };
+    let (printed, metrics) = evaluated("test");
+    assert!(printed.contains("mean of images  calibrated mean"));
+    assert!(printed.contains("truths within the uncertainty of the calibrated mean"));
+    let (truths, means) = means_of("test");
+    for (index, name) in ["level", "period"].iter().enumerate() {
+        let truths: Vec<f64> = truths.iter().map(|row| number_in(row, name)).collect();
+        let errors: Vec<f64> = means
+            .iter()
+            .zip(&truths)
+            .map(|(row, truth)| {
+                number_in(row, name) - number_in(row, &format!("{name}_bias")) - truth
+            })
+            .collect();
+        let rmse = (errors.iter().map(|e| e * e).sum::<f64>() / errors.len() as f64).sqrt();
+        let found = &metrics["calibrated_mean"]["parameters"][index]["rmse"];
+        assert!(
+            (found.as_f64().expect("RMSE") - rmse).abs() < 1e-5,
+            "{name}"
+        );
+        let plain = &metrics["mean_of_images"]["parameters"][index]["rmse"];
+        assert_ne!(found, plain, "{name}: there is a bias");
+        let uncertainty = |row| number_in(row, &format!("{name}_uncertainty"));
+        let within = errors.iter().zip(&means);
+        let within = within
+            .filter(|(e, row)| e.abs() <= uncertainty(row))
+            .count();
+        let coverage = &metrics["coverage_of_mean"][index]["within_one"];
+        assert_eq!(coverage.as_f64(), Some(within as f64 / 6.0), "{name}");
+    }
+    let (printed, metrics) = evaluated("validation");
+    assert!(!printed.contains("calibrated mean"), "{printed}");
+    assert!(metrics["calibrated_mean"].is_null() && metrics["coverage_of_mean"].is_null());
+}
+
+#[test]
+fn a_mean_over_another_number_of_images_has_no_uncertainty_and_says_so() {
+    let trained = trained();
+    let file = trained.directory.path().join("single.f32");
+    let cells = image_of(&trained.data, "007");
+    fs::write(&file, bytemuck::cast_slice(&cells)).expect("image");
+    let output = dawn21(&["predict", text(&trained.run), text(&file), "--mean"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("single.f32 has 1 images; the uncertainty is known for the mean over 3 only"),
+        "{said}"
+    );
+    let row = rows(&String::from_utf8_lossy(&output.stdout)).remove(0);
+    assert_eq!(field(&row, "level_uncertainty"), "");
+    // Its warnings count the images.
+    let kelvin: Vec<f32> = cells.iter().map(|cell| cell / 1000.0).collect();
+    fs::write(&file, bytemuck::cast_slice(&kelvin)).expect("image");
+    let printed = succeed(&[
+        "predict",
+        text(&trained.run),
+        text(&file),
+        "--mean",
+        "--quiet",
+    ]);
+    let warning = field(&rows(&printed)[0], "warning").to_string();
+    assert!(
+        warning.starts_with("1 of 1 images: coldest cell"),
+        "{warning}"
+    );
 }
 
 #[test]
@@ -280,11 +408,11 @@ fn a_calibration_of_other_weights_or_a_damaged_one_is_not_used() {
     assert!(said(&shorter).contains("features are not the model's"));
     assert!(
         said(&sound.replacen(
-            "calibration\",\"version\":1",
             "calibration\",\"version\":2",
+            "calibration\",\"version\":3",
             1
         ))
-        .contains("version 2")
+        .contains("version 3")
     );
 
     // An evaluation makes it anew, with the same bytes.

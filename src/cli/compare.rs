@@ -155,7 +155,10 @@ fn row(name: &str, seeds: &[&Metrics], images: Images, show: Show) -> Option<Vec
 }
 
 fn say_what_is_missing(kind: &[&EvaluatedRun], images: Images) {
-    for run in kind.iter().filter(|run| !images.are_scored(&run.metrics)) {
+    for run in kind
+        .iter()
+        .filter(|run| images.scores(&run.metrics).is_none())
+    {
         note(format_args!(
             "{} has no scores of {}; for these: dawn21 evaluate {} DATA --images all",
             run.run.path().display(),

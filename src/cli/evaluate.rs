@@ -1,24 +1,25 @@
 //! `dawn21 evaluate`.
 
+mod summary;
+
 use std::path::PathBuf;
 
 use super::model_argument::{self, Weights};
-use super::output::{line, note, quoted};
+use super::output::{note, quoted};
 use super::progress::Items;
-use super::{CommandError, Threads, calibrate, table};
+use super::{CommandError, Threads, calibrate};
 use crate::atomic_file::FileError;
 use crate::data::batches::{ImageReader, all_images, first_images};
 use crate::data::dataset::Dataset;
 use crate::data::scaling::TargetScaling;
 use crate::data::slices::Slicing;
 use crate::data::split::{Part, Split};
-use crate::evaluation::calibration::Calibration;
+use crate::evaluation::calibrated::{coverage, less_bias};
+use crate::evaluation::calibration::{Answer, Calibration};
 use crate::evaluation::metrics::Pair;
-use crate::evaluation::prediction::{ImagePrediction, in_physical_units, predict};
-use crate::evaluation::results::{Coverage, Metrics, write_metrics, write_predictions};
-use crate::evaluation::scores::{
-    ParameterScores, Scores, mean_by_light_cone, of_first_images, score,
-};
+use crate::evaluation::prediction::{in_physical_units, predict};
+use crate::evaluation::results::{Metrics, write_metrics, write_predictions};
+use crate::evaluation::scores::{mean_by_light_cone, of_first_images, score};
 use crate::figures::run_figures::recovery_figures;
 use crate::model::model_file::ModelDescription;
 use crate::run_directory::RunDirectory;
@@ -122,7 +123,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let parameters = &description.parameters;
     let first = of_first_images(&physical);
     let scores = score(&first, parameters, seed);
-    let several = physical.len() > first.len();
+    let means = (physical.len() > first.len()).then(|| mean_by_light_cone(&physical));
     let calibration = match arguments.weights {
         Weights::Best if own_data => {
             let split = Split::read(&run.split(), &dataset)?;
@@ -135,11 +136,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
                 arguments.quiet,
             )?)
         }
-        Weights::Best => Calibration::read(&run.calibration(), &model).ok().flatten(),
+        Weights::Best => {
+            let stored = Calibration::read(&run.calibration(), &model);
+            stored.unwrap_or_else(|error| {
+                note(format_args!("scores without calibration: {error}"));
+                None
+            })
+        }
         Weights::Last => None,
     };
     // Of the images that it was made with, the calibration knows the truth.
     let independent = !own_data || part == PartArgument::Test;
+    let calibration = calibration.filter(|_| independent);
+    let of_mean = Answer::MeanOf(slicing.images().len());
+    let calibrated_means = calibration.as_ref().zip(means.as_ref());
+    let less_bias_of_means = calibrated_means.and_then(|(c, means)| less_bias(c, of_mean, means));
     let metrics = Metrics {
         program: concat!("dawn21 ", env!("CARGO_PKG_VERSION")).to_string(),
         model: file.display().to_string(),
@@ -158,11 +169,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         loss: predictions.of_first_images(&images).loss(),
         bootstrap_seed: seed,
         parameters: scores.parameters,
-        each_image: several.then(|| score(&physical, parameters, seed)),
-        mean_of_images: several.then(|| score(&mean_by_light_cone(&physical), parameters, seed)),
+        each_image: means.as_ref().map(|_| score(&physical, parameters, seed)),
+        mean_of_images: means.as_ref().map(|means| score(means, parameters, seed)),
+        calibrated_mean: less_bias_of_means.map(|means| score(&means, parameters, seed)),
         coverage: calibration
-            .filter(|_| independent)
-            .and_then(|calibration| coverage(&calibration, &first)),
+            .as_ref()
+            .and_then(|c| coverage(c, Answer::Image, &first)),
+        coverage_of_mean: calibrated_means.and_then(|(c, means)| coverage(c, of_mean, means)),
     };
 
     let directory = output_directory(arguments, &run, part, own_data);
@@ -181,7 +194,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         figure.write(&out.figures())?;
     }
     write_metrics(&out.metrics(), &metrics)?;
-    print(&metrics)?;
+    summary::print(&metrics)?;
     if !arguments.quiet {
         note(format_args!("stored in {}", directory.display()));
         if directory == run.path() {
@@ -189,22 +202,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         }
     }
     Ok(())
-}
-
-/// How often the truth lies within the uncertainties; none of a calibration that has none.
-fn coverage(calibration: &Calibration, predictions: &[ImagePrediction]) -> Option<Vec<Coverage>> {
-    let parameters = calibration.parameters.iter().enumerate();
-    parameters
-        .map(|(index, parameter)| {
-            let pairs: Vec<Pair> = predictions.iter().map(|p| p.parameters[index]).collect();
-            let [within_one, within_two] = parameter.recovery.coverage(&pairs)?;
-            Some(Coverage {
-                name: parameter.name.clone(),
-                within_one,
-                within_two,
-            })
-        })
-        .collect()
 }
 
 fn choose_light_cones(
@@ -279,86 +276,4 @@ fn warn_about_ranges(description: &ModelDescription, dataset: &Dataset) {
             ));
         }
     }
-}
-
-fn print(metrics: &Metrics) -> Result<(), CommandError> {
-    let header = [
-        "parameter",
-        "R2",
-        "68 %",
-        "RMSE",
-        "68 %",
-        "bias",
-        "68 %",
-        "unit",
-    ];
-    let mut rows = vec![header.map(str::to_string).to_vec()];
-    let number = |value: f64| format!("{value:.4}");
-    let interval = |interval: Option<[f64; 2]>| {
-        interval.map_or("-".to_string(), |[low, high]| {
-            format!("[{low:.4}, {high:.4}]")
-        })
-    };
-    for ParameterScores {
-        name,
-        unit,
-        r2,
-        r2_interval,
-        rmse,
-        rmse_interval,
-        bias,
-        bias_interval,
-        ..
-    } in &metrics.parameters
-    {
-        rows.push(vec![
-            name.clone(),
-            r2.map_or("-".to_string(), number),
-            interval(*r2_interval),
-            number(*rmse),
-            interval(*rmse_interval),
-            number(*bias),
-            interval(*bias_interval),
-            unit.clone(),
-        ]);
-    }
-    let table = table::format(&rows);
-    line(table.trim_end())?;
-    line(format_args!(
-        "{} images of {} light-cones ({}), epoch {}, loss {:.6}",
-        metrics.images, metrics.light_cones, metrics.part, metrics.epoch, metrics.loss
-    ))?;
-    if let (Some(each), Some(mean)) = (&metrics.each_image, &metrics.mean_of_images) {
-        print_image_sets(metrics, each, mean)?;
-    }
-    if let Some(coverage) = &metrics.coverage {
-        let shares: Vec<String> = coverage
-            .iter()
-            .map(|c| format!("{} {:.0} %", c.name, 100.0 * c.within_one))
-            .collect();
-        line(format_args!(
-            "truths within the uncertainty (68 % expected): {}",
-            shares.join(", ")
-        ))?;
-    }
-    if metrics.light_cones < 30 {
-        line("so few light-cones that the scores say little")?;
-    }
-    Ok(())
-}
-
-/// R2 by the images of a light-cone that count.
-fn print_image_sets(metrics: &Metrics, each: &Scores, mean: &Scores) -> Result<(), CommandError> {
-    let header = ["R2 by", "first image", "each image", "mean of images"];
-    let mut rows = vec![header.map(str::to_string).to_vec()];
-    let scores = each.parameters.iter().zip(&mean.parameters);
-    for (first, (each, mean)) in metrics.parameters.iter().zip(scores) {
-        let r2 = |scores: &ParameterScores| {
-            scores
-                .r2
-                .map_or("-".to_string(), |value| format!("{value:.4}"))
-        };
-        rows.push(vec![first.name.clone(), r2(first), r2(each), r2(mean)]);
-    }
-    line(table::format(&rows).trim_end())
 }

@@ -76,9 +76,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     }
     let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
     line(table::format(&rows).trim_end())?;
-    for departure in &prediction.departures {
+    if !prediction.warning.is_empty() {
         line(format_args!(
-            "warning: {departure}; do not trust the values"
+            "warning: {}; do not trust the values",
+            prediction.warning
         ))?;
     }
 

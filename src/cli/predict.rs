@@ -1,12 +1,12 @@
 //! `dawn21 predict`.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::images::{locate, parse_shape};
 use super::model_argument::{self, Weights};
 use super::output::note;
-use super::predictor::{Predictor, csv_field};
+use super::predictor::{Prediction, Predictor, csv_field};
 use super::progress::Items;
 use super::{CommandError, Threads};
 
@@ -21,6 +21,9 @@ pub(super) struct Arguments {
     /// Cells of cubes that are in no data directory: x,y,z
     #[arg(long, value_name = "X,Y,Z", value_parser = parse_shape)]
     shape: Option<[usize; 3]>,
+    /// One line a file: the mean over its images, with the bias and uncertainty of such means
+    #[arg(long)]
+    mean: bool,
     /// Which weights
     #[arg(long, value_enum, default_value = "best")]
     weights: Weights,
@@ -39,31 +42,69 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         note(format_args!("note: {missing}"));
     }
     let mut output = std::io::stdout().lock();
-    writeln!(output, "file,y_plane,first_x,{}", predictor.csv_header())?;
+    let place = match arguments.mean {
+        true => "images",
+        false => "y_plane,first_x",
+    };
+    writeln!(output, "file,{place},{}", predictor.csv_header())?;
     let mut progress = Items::new("files", arguments.files.len(), arguments.quiet);
     let mut engine = predictor.model.engine()?;
     for (done, file) in arguments.files.iter().enumerate() {
         let located = locate(file, arguments.shape, &predictor.model.description)?;
-        let name = csv_field(&file.display().to_string());
         let predictions = predictor.predict(&located, &mut engine)?;
-        for (slice, prediction) in located.slices.iter().zip(&predictions) {
-            let place = slice.map_or(",".to_string(), |s| {
-                format!("{},{}", s.box_plane, s.first_row)
-            });
-            if !prediction.departures.is_empty() && !arguments.quiet {
-                let plane = slice.map_or(String::new(), |s| {
-                    format!(" (y = {}, x from {})", s.box_plane, s.first_row)
-                });
-                note(format_args!(
-                    "warning: {}{plane}: {}; do not trust the values",
-                    file.display(),
-                    prediction.warning()
-                ));
+        if arguments.mean {
+            let mean = predictor.mean(&predictions);
+            if !arguments.quiet {
+                note_on_mean(&predictor, file, predictions.len());
             }
-            writeln!(output, "{name},{place},{}", prediction.csv_fields())?;
+            let place = predictions.len().to_string();
+            write_row(&mut output, arguments, file, [&place, ""], &mean)?;
+        } else {
+            for (slice, prediction) in located.slices.iter().zip(&predictions) {
+                let (place, words) = slice.map_or((",".to_string(), String::new()), |s| {
+                    let (y, x) = (s.box_plane, s.first_row);
+                    (format!("{y},{x}"), format!(" (y = {y}, x from {x})"))
+                });
+                write_row(&mut output, arguments, file, [&place, &words], prediction)?;
+            }
         }
         progress.update(done + 1);
     }
     output.flush()?;
     Ok(())
+}
+
+/// One line of the csv, and a warning of an image unlike those trained on. `place` is which image of the file it
+/// is, as fields and in words.
+fn write_row(
+    output: &mut impl Write,
+    arguments: &Arguments,
+    file: &Path,
+    [fields, words]: [&str; 2],
+    prediction: &Prediction,
+) -> Result<(), CommandError> {
+    if !prediction.warning.is_empty() && !arguments.quiet {
+        note(format_args!(
+            "warning: {}{words}: {}; do not trust the values",
+            file.display(),
+            prediction.warning
+        ));
+    }
+    let name = csv_field(&file.display().to_string());
+    writeln!(output, "{name},{fields},{}", prediction.csv_fields())?;
+    Ok(())
+}
+
+/// Says why the mean over the images of a file has no uncertainty.
+fn note_on_mean(predictor: &Predictor, file: &Path, images: usize) {
+    let Some(calibration) = &predictor.calibration else {
+        return;
+    };
+    let known = calibration.images / calibration.light_cones.max(1);
+    if images != known {
+        note(format_args!(
+            "note: {} has {images} images; the uncertainty is known for the mean over {known} only",
+            file.display()
+        ));
+    }
 }

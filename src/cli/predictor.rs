@@ -6,8 +6,8 @@ use super::CommandError;
 use super::images::Located;
 use crate::data::batches::{read_cells, read_slice};
 use crate::data::scaling::TargetScaling;
-use crate::evaluation::calibration::Calibration;
-use crate::evaluation::domain::{Departure, ImageFeatures};
+use crate::evaluation::calibration::{Answer, Calibration};
+use crate::evaluation::domain::ImageFeatures;
 use crate::evaluation::image_statistics::{structure, temperatures};
 use crate::evaluation::prediction::PredictionError;
 use crate::evaluation::recovery::Recovery;
@@ -22,14 +22,14 @@ pub(super) struct Predictor {
     pub(super) calibration: Option<Calibration>,
 }
 
-/// The prediction for one image.
+/// The prediction for one image, or for a light-cone.
 pub(super) struct Prediction {
     /// Parameters in physical units.
     pub(super) values: Vec<f64>,
     /// Bias and uncertainty of each value; none without a calibration.
     pub(super) recoveries: Vec<Option<Recovery>>,
-    /// In which ways the image is unlike those seen; none without a calibration.
-    pub(super) departures: Vec<Departure>,
+    /// In which ways the image is unlike those seen; empty when it is like them, or without a calibration.
+    pub(super) warning: String,
 }
 
 impl Predictor {
@@ -99,27 +99,52 @@ impl Predictor {
                     structure,
                     network,
                 };
-                let calibration = self.calibration.as_ref();
+                let departures = self
+                    .calibration
+                    .iter()
+                    .flat_map(|c| c.departures(&features));
+                let departures: Vec<String> = departures.map(|d| d.to_string()).collect();
                 Prediction {
-                    recoveries: match calibration {
-                        Some(calibration) => calibration.recoveries(&values),
-                        None => vec![None; values.len()],
-                    },
-                    departures: calibration.map_or(Vec::new(), |c| c.departures(&features)),
+                    recoveries: self.recoveries(Answer::Image, &values),
+                    warning: departures.join("; "),
                     values,
                 }
             })
             .collect())
     }
+
+    /// The prediction for a light-cone: the mean over those for all its images.
+    pub(super) fn mean(&self, images: &[Prediction]) -> Prediction {
+        let parameters = self.model.description.parameters.len();
+        let mean = |index| {
+            images
+                .iter()
+                .map(|p: &Prediction| p.values[index])
+                .sum::<f64>()
+        };
+        let values: Vec<f64> = (0..parameters)
+            .map(|index| mean(index) / images.len() as f64)
+            .collect();
+        let mut warnings = images.iter().map(|p| &p.warning).filter(|w| !w.is_empty());
+        let unlike = warnings.clone().count();
+        Prediction {
+            recoveries: self.recoveries(Answer::MeanOf(images.len()), &values),
+            warning: warnings.next().map_or(String::new(), |first| {
+                format!("{unlike} of {} images: {first}", images.len())
+            }),
+            values,
+        }
+    }
+
+    fn recoveries(&self, of: Answer, values: &[f64]) -> Vec<Option<Recovery>> {
+        match &self.calibration {
+            Some(calibration) => calibration.recoveries(of, values),
+            None => vec![None; values.len()],
+        }
+    }
 }
 
 impl Prediction {
-    /// The warnings in one line; empty when there is none.
-    pub(super) fn warning(&self) -> String {
-        let departures: Vec<String> = self.departures.iter().map(ToString::to_string).collect();
-        departures.join("; ")
-    }
-
     /// The fields of [`Predictor::csv_header`].
     pub(super) fn csv_fields(&self) -> String {
         let values: Vec<String> = self.values.iter().map(|v| format!("{v:.6}")).collect();
@@ -132,7 +157,7 @@ impl Prediction {
                 })
             })
             .collect();
-        let warning = csv_field(&self.warning());
+        let warning = csv_field(&self.warning);
         format!("{},{},{warning}", values.join(","), known.join(","))
     }
 }

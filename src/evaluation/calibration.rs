@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::domain::{Departure, Domain, ImageFeatures};
 use super::image_statistics::{structure, temperatures};
-use super::metrics::Pair;
-use super::prediction::{PredictionError, Predictions, in_physical_units};
+use super::prediction::{PredictionError, Predictions, in_physical_units, pairs_of};
 use super::recovery::{Recovery, RecoveryCurve};
+use super::scores::mean_by_light_cone;
 use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::data::batches::{ImageIndex, ImageReader, all_images, batch_ranges};
 use crate::data::dataset::Dataset;
@@ -28,8 +28,11 @@ use crate::model::model_file::{Model, ModelDescription};
 pub struct ParameterCalibration {
     /// Name of the parameter.
     pub name: String,
-    /// Bias and uncertainty by prediction, in the parameter's unit.
+    /// Bias and uncertainty by prediction of one image, in the parameter's unit.
     pub recovery: RecoveryCurve,
+    /// The same of the mean over a light-cone's images. It has a curve of its own: less of it is noise, and where
+    /// estimates shrink towards the middle of the range, their mean still does.
+    pub mean_recovery: RecoveryCurve,
 }
 
 /// The content of `calibration.json`.
@@ -61,7 +64,7 @@ pub struct Calibration {
 }
 
 const FORMAT: &str = "dawn21-calibration";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Training images that define the domain; more would not change it.
 const MOST_TRAINING_IMAGES: usize = 2000;
 /// Images per forward pass.
@@ -104,6 +107,15 @@ pub enum CalibrationError {
     /// There is no training or no validation image.
     #[error("there are no training and validation images to calibrate with")]
     NoImages,
+}
+
+/// What a prediction answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// One image.
+    Image,
+    /// A light-cone: the mean over the predictions of that many images, all that are cut from it.
+    MeanOf(usize),
 }
 
 /// Which light-cones of a data set a model was trained and validated on.
@@ -153,18 +165,14 @@ impl Calibration {
             progress(validation.len() + done, count);
         })?;
         let physical = in_physical_units(&seen.predictions, &validation, data.dataset, &scaling);
-        let parameters = description
-            .parameters
-            .iter()
-            .enumerate()
-            .map(|(index, parameter)| {
-                let pairs: Vec<Pair> = physical.iter().map(|p| p.parameters[index]).collect();
-                ParameterCalibration {
-                    name: parameter.name.clone(),
-                    recovery: RecoveryCurve::fit(&pairs),
-                }
-            })
-            .collect();
+        let means = mean_by_light_cone(&physical);
+        let parameters = description.parameters.iter().enumerate();
+        let parameters = parameters.map(|(index, parameter)| ParameterCalibration {
+            name: parameter.name.clone(),
+            recovery: RecoveryCurve::fit(&pairs_of(&physical, index)),
+            mean_recovery: RecoveryCurve::fit(&pairs_of(&means, index)),
+        });
+        let parameters = parameters.collect();
         Ok(Self {
             format: FORMAT.to_string(),
             version: VERSION,
@@ -246,14 +254,24 @@ impl Calibration {
         Ok(Some(calibration))
     }
 
-    /// Bias and uncertainty of each prediction of an image, in physical units.
+    /// Bias and uncertainty of each prediction, in physical units.
     #[must_use]
-    pub fn recoveries(&self, predictions: &[f64]) -> Vec<Option<Recovery>> {
-        let curves = self.parameters.iter().map(|p| &p.recovery);
-        curves
+    pub fn recoveries(&self, of: Answer, predictions: &[f64]) -> Vec<Option<Recovery>> {
+        self.curves(of)
             .zip(predictions)
-            .map(|(curve, &prediction)| curve.at(prediction))
+            .map(|(curve, &prediction)| curve?.at(prediction))
             .collect()
+    }
+
+    /// The curve of each parameter; none for a mean over another number of images than it was measured with.
+    pub fn curves(&self, of: Answer) -> impl Iterator<Item = Option<&RecoveryCurve>> {
+        self.parameters.iter().map(move |parameter| match of {
+            Answer::Image => Some(&parameter.recovery),
+            Answer::MeanOf(images) if images * self.light_cones == self.images => {
+                Some(&parameter.mean_recovery)
+            }
+            Answer::MeanOf(_) => None,
+        })
     }
 
     /// In which ways an image is unlike those seen.

@@ -12,10 +12,17 @@ pub enum Images {
     Each,
     /// The mean of the predictions of all its images.
     Mean,
+    /// That mean less its bias among the validation light-cones.
+    CalibratedMean,
 }
 
 /// All of them.
-pub const IMAGES: [Images; 3] = [Images::First, Images::Each, Images::Mean];
+pub const IMAGES: [Images; 4] = [
+    Images::First,
+    Images::Each,
+    Images::Mean,
+    Images::CalibratedMean,
+];
 
 impl Images {
     /// For tables.
@@ -25,21 +32,20 @@ impl Images {
             Self::First => "first image",
             Self::Each => "each image",
             Self::Mean => "mean of images",
+            Self::CalibratedMean => "calibrated mean",
         }
     }
 
-    /// Whether an evaluation scored them; it may have predicted first images alone.
+    /// Their scores in an evaluation; it may have predicted first images alone, or had no calibration.
     #[must_use]
-    pub fn are_scored(self, metrics: &Metrics) -> bool {
-        self.scores(metrics).is_some()
-    }
-
-    fn scores(self, metrics: &Metrics) -> Option<&[ParameterScores]> {
-        match self {
-            Self::First => Some(&metrics.parameters),
-            Self::Each => metrics.each_image.as_ref().map(|s| &s.parameters[..]),
-            Self::Mean => metrics.mean_of_images.as_ref().map(|s| &s.parameters[..]),
-        }
+    pub fn scores(self, metrics: &Metrics) -> Option<&[ParameterScores]> {
+        let scores = match self {
+            Self::First => return Some(&metrics.parameters),
+            Self::Each => &metrics.each_image,
+            Self::Mean => &metrics.mean_of_images,
+            Self::CalibratedMean => &metrics.calibrated_mean,
+        };
+        scores.as_ref().map(|scores| &scores.parameters[..])
     }
 }
 

@@ -1,6 +1,7 @@
 //! How good a model is: predictions, scores in physical units, their uncertainty, and where they hold.
 
 pub mod bootstrap;
+pub mod calibrated;
 pub mod calibration;
 pub mod comparison;
 pub mod domain;

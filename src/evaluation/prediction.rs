@@ -98,6 +98,12 @@ pub struct ImagePrediction {
     pub parameters: Vec<Pair>,
 }
 
+/// Truth and prediction of parameter `index`.
+#[must_use]
+pub fn pairs_of(predictions: &[ImagePrediction], index: usize) -> Vec<Pair> {
+    predictions.iter().map(|p| p.parameters[index]).collect()
+}
+
 /// Turns scaled outputs into physical units, beside the exact truths of the table.
 #[must_use]
 pub fn in_physical_units(

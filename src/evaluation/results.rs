@@ -46,14 +46,21 @@ pub struct Metrics {
     /// The mean of the predictions of all images of a light-cone.
     #[serde(default)]
     pub mean_of_images: Option<Scores>,
-    /// How often the truth lies within the uncertainties; none without a calibration, or for the images that
-    /// it was made with.
+    /// The same less the bias that the calibration knows of such means; none without a calibration of means
+    /// over so many images, or for the light-cones that it was made with.
+    #[serde(default)]
+    pub calibrated_mean: Option<Scores>,
+    /// How often the truth lies within the uncertainties of the first images' predictions; none without a
+    /// calibration, or for the images that it was made with.
     #[serde(default)]
     pub coverage: Option<Vec<Coverage>>,
+    /// The same of the calibrated means.
+    #[serde(default)]
+    pub coverage_of_mean: Option<Vec<Coverage>>,
 }
 
-/// Shares of truths within one and two recovery uncertainties of the first images' predictions; 0.683 and
-/// 0.954 are expected.
+/// Shares of truths within one and two recovery uncertainties of the predictions; 0.683 and 0.954 are
+/// expected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
     /// Name of the parameter.

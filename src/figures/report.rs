@@ -172,22 +172,32 @@ fn score_tables(material: &RunMaterial) -> String {
         );
         if let Some(table) = tables::image_sets(metrics, parameters) {
             html.push_str(&table);
-            html.push_str("<p>The same network, asked about more of each light-cone.</p>\n");
+            html.push_str("<p>The same network, asked about more of each light-cone");
+            html.push_str(match metrics.calibrated_mean {
+                Some(_) => {
+                    "; the calibrated mean is that over its images less the bias that such means have among the \
+                     validation light-cones.</p>\n"
+                }
+                None => ".</p>\n",
+            });
         }
         if let Some(coverage) = &metrics.coverage {
-            html.push_str(&tables::coverage(coverage, parameters));
-            html.push_str(
-                "<p>How often the truth of the first images lies within the recovery uncertainty of the \
-                 prediction.</p>\n",
-            );
+            let of_mean = metrics.coverage_of_mean.as_deref();
+            html.push_str(&tables::coverage(coverage, of_mean, parameters));
+            html.push_str(&format!(
+                "<p>How often the truth lies within the recovery uncertainty of the prediction, of the first \
+                 images{}.</p>\n",
+                of_mean.map_or("", |_| " and of the calibrated means")
+            ));
         }
     }
     match &material.calibration {
         Some(calibration) => {
             html.push_str(&tables::uncertainties(calibration, parameters));
             html.push_str(&format!(
-                "<p>Recovery uncertainty of a prediction, from {} images of {} validation light-cones: what \
-                 <code>dawn21 predict</code> gives beside each value.</p>\n",
+                "<p>Recovery uncertainty of the prediction for one image, and of the mean over those of a light-cone, \
+                 from {} images of {} validation light-cones: what <code>dawn21 predict</code> and \
+                 <code>dawn21 predict --mean</code> give beside each value.</p>\n",
                 calibration.images, calibration.light_cones
             ));
         }

@@ -8,9 +8,10 @@ use super::label::{Label, escape, symbol, unit, unit_of_difference};
 use super::panel::number;
 use crate::data::manifest::ParameterDescription;
 use crate::evaluation::calibration::Calibration;
+use crate::evaluation::comparison::{IMAGES, Images};
 use crate::evaluation::published::{PAPER_PARAMETERS, PUBLISHED};
 use crate::evaluation::results::{Coverage, Metrics};
-use crate::evaluation::scores::{ParameterScores, Scores};
+use crate::evaluation::scores::ParameterScores;
 use crate::model::architecture::Architecture;
 use crate::model::summary::{Summary, SummaryRow};
 use crate::training::config::{Config, ConfigSources};
@@ -205,91 +206,97 @@ pub(super) fn errors(metrics: &Metrics, parameters: &[ParameterDescription]) -> 
 /// R2 by the first image of each light-cone, by each image, and by the mean over a light-cone's images; none
 /// where only the first ones were predicted.
 pub(super) fn image_sets(metrics: &Metrics, parameters: &[ParameterDescription]) -> Option<String> {
-    let (each, mean) = (
-        metrics.each_image.as_ref()?,
-        metrics.mean_of_images.as_ref()?,
-    );
+    let each = metrics.each_image.as_ref()?;
+    let sets: Vec<(Images, &[ParameterScores])> = IMAGES
+        .iter()
+        .filter_map(|&images| Some((images, images.scores(metrics)?)))
+        .collect();
+    let mut header = vec!["<i>R</i><sup>2</sup> [68 %] by".to_string()];
+    header.extend(sets.iter().map(|(images, _)| match images {
+        Images::Each => format!("{} ({})", images.name(), each.predictions),
+        _ => format!("{} ({})", images.name(), metrics.light_cones),
+    }));
     let rows: Vec<Vec<String>> = parameters
         .iter()
         .enumerate()
         .map(|(index, parameter)| {
-            let cell = |scores: Option<&ParameterScores>| {
-                scores.map_or(String::new(), |s| {
+            let mut row = vec![symbol(parameter).html()];
+            row.extend(sets.iter().map(|(_, scores)| {
+                scores.get(index).map_or(String::new(), |s| {
                     score(s.r2) + &interval(s.r2_interval, 0.001)
                 })
-            };
-            let of = |scores: &Scores| cell(scores.parameters.get(index));
-            vec![
-                symbol(parameter).html(),
-                cell(metrics.parameters.get(index)),
-                of(each),
-                of(mean),
-            ]
+            }));
+            row
         })
         .collect();
-    let (first, each, mean) = (
-        format!("first image ({})", metrics.images),
-        format!("each image ({})", each.predictions),
-        format!(
-            "mean of a light-cone\u{2019}s images ({})",
-            mean.predictions
-        ),
-    );
-    Some(table(
-        &["<i>R</i><sup>2</sup> [68 %] by", &first, &each, &mean],
-        &rows,
-    ))
+    Some(table(&header, &rows))
 }
 
-/// Shares of truths within the uncertainties.
-pub(super) fn coverage(coverage: &[Coverage], parameters: &[ParameterDescription]) -> String {
+/// Shares of truths within the uncertainties, of one image and, where they are known, of calibrated means.
+pub(super) fn coverage(
+    of_image: &[Coverage],
+    of_mean: Option<&[Coverage]>,
+    parameters: &[ParameterDescription],
+) -> String {
     let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+    let cells = |within: [f64; 2]| within.map(percent);
+    let sets: Vec<&[Coverage]> = std::iter::once(of_image).chain(of_mean).collect();
     let mut rows: Vec<Vec<String>> = parameters
         .iter()
-        .zip(coverage)
-        .map(|(parameter, coverage)| {
-            vec![
-                symbol(parameter).html(),
-                percent(coverage.within_one),
-                percent(coverage.within_two),
-            ]
+        .enumerate()
+        .map(|(index, parameter)| {
+            let mut row = vec![symbol(parameter).html()];
+            let found = sets.iter().filter_map(|set| set.get(index));
+            row.extend(found.flat_map(|c| cells([c.within_one, c.within_two])));
+            row
         })
         .collect();
-    rows.push(vec![
-        "of a Gaussian".to_string(),
-        percent(0.683),
-        percent(0.954),
-    ]);
-    table(
-        &["truths within", "1 uncertainty", "2 uncertainties"],
-        &rows,
-    )
+    let mut gaussian = vec!["of a Gaussian".to_string()];
+    gaussian.extend(sets.iter().flat_map(|_| cells([0.683, 0.954])));
+    rows.push(gaussian);
+    let mut header = vec!["truths within", "1 uncertainty", "2 uncertainties"];
+    if of_mean.is_some() {
+        header.extend(["1, calibrated mean", "2, calibrated mean"]);
+    }
+    table(&header, &rows)
 }
 
-/// Bias and recovery uncertainty at five predictions over the range of each parameter.
+/// Recovery uncertainty at five predictions over the range of each parameter, of one image and of the mean over a
+/// light-cone's.
 pub(super) fn uncertainties(
     calibration: &Calibration,
     parameters: &[ParameterDescription],
 ) -> String {
     let mut rows = Vec::new();
     for (parameter, calibrated) in parameters.iter().zip(&calibration.parameters) {
-        let mut row = vec![symbol(parameter).then(in_unit(parameter)).html()];
-        for share in [0.1, 0.3, 0.5, 0.7, 0.9] {
-            let prediction = parameter.min + share * (parameter.max - parameter.min);
-            let uncertainty = calibrated.recovery.at(prediction);
-            row.push(uncertainty.map_or("\u{2013}".to_string(), |recovery| {
-                let step = (parameter.max - parameter.min) / 1000.0;
-                format!(
-                    "{} \u{b1} {}",
-                    decimals(parameter, prediction),
-                    number(recovery.uncertainty, step)
-                )
-            }));
+        for (curve, of) in [
+            (&calibrated.recovery, "one image"),
+            (&calibrated.mean_recovery, "mean of images"),
+        ] {
+            let mut row = vec![
+                symbol(parameter).then(in_unit(parameter)).html(),
+                of.to_string(),
+            ];
+            for share in [0.1, 0.3, 0.5, 0.7, 0.9] {
+                let prediction = parameter.min + share * (parameter.max - parameter.min);
+                row.push(
+                    curve
+                        .at(prediction)
+                        .map_or("\u{2013}".to_string(), |recovery| {
+                            let step = (parameter.max - parameter.min) / 1000.0;
+                            format!(
+                                "{} \u{b1} {}",
+                                decimals(parameter, prediction),
+                                number(recovery.uncertainty, step)
+                            )
+                        }),
+                );
+            }
+            rows.push(row);
         }
-        rows.push(row);
     }
     table(
-        &["prediction \u{b1} uncertainty", "", "", "", "", ""],
+        &["prediction \u{b1} uncertainty", "of", "", "", "", "", ""],
         &rows,
     )
 }
