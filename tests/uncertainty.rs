@@ -265,7 +265,9 @@ fn a_mean_over_another_number_of_images_has_no_uncertainty_and_says_so() {
     let output = dawn21(&["predict", text(&trained.run), text(&file), "--mean"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
-        said.contains("single.f32 has 1 images; the uncertainty is known for the mean over 3 only"),
+        said.contains(
+            "single.f32: the uncertainty of a mean over 1 images is not known, only of one over 3"
+        ),
         "{said}"
     );
     let row = rows(&String::from_utf8_lossy(&output.stdout)).remove(0);

@@ -100,10 +100,10 @@ fn note_on_mean(predictor: &Predictor, file: &Path, images: usize) {
     let Some(calibration) = &predictor.calibration else {
         return;
     };
-    let known = calibration.images / calibration.light_cones.max(1);
+    let known = calibration.images_per_light_cone();
     if images != known {
         note(format_args!(
-            "note: {} has {images} images; the uncertainty is known for the mean over {known} only",
+            "note: {}: the uncertainty of a mean over {images} images is not known, only of one over {known}",
             file.display()
         ));
     }

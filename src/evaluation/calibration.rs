@@ -254,6 +254,12 @@ impl Calibration {
         Ok(Some(calibration))
     }
 
+    /// Images that are cut from each light-cone.
+    #[must_use]
+    pub fn images_per_light_cone(&self) -> usize {
+        self.images / self.light_cones.max(1)
+    }
+
     /// Bias and uncertainty of each prediction, in physical units.
     #[must_use]
     pub fn recoveries(&self, of: Answer, predictions: &[f64]) -> Vec<Option<Recovery>> {
@@ -267,7 +273,7 @@ impl Calibration {
     pub fn curves(&self, of: Answer) -> impl Iterator<Item = Option<&RecoveryCurve>> {
         self.parameters.iter().map(move |parameter| match of {
             Answer::Image => Some(&parameter.recovery),
-            Answer::MeanOf(images) if images * self.light_cones == self.images => {
+            Answer::MeanOf(images) if images == self.images_per_light_cone() => {
                 Some(&parameter.mean_recovery)
             }
             Answer::MeanOf(_) => None,
