@@ -58,7 +58,7 @@ fn evaluate_scores_the_test_set_in_physical_units() {
 
     // The scores again, from the predictions alone.
     let predictions = fs::read_to_string(run.join("predictions.csv")).expect("predictions");
-    let header = "id,y_plane,first_x,level_true,level_predicted,period_true,period_predicted";
+    let header = "id,axis,plane,first_cell,level_true,level_predicted,period_true,period_predicted";
     assert!(predictions.starts_with(header), "{predictions}");
     for (index, name) in ["level", "period"].iter().enumerate() {
         // The first of the three images of each light-cone counts.
@@ -67,7 +67,7 @@ fn evaluate_scores_the_test_set_in_physical_units() {
             .step_by(3)
             .map(|row| {
                 let number = |i: usize| row[i].parse().expect("number");
-                (number(3 + 2 * index), number(4 + 2 * index))
+                (number(4 + 2 * index), number(5 + 2 * index))
             })
             .collect();
         let mean = pairs.iter().map(|p| p.0).sum::<f64>() / pairs.len() as f64;
@@ -134,7 +134,8 @@ fn predict_agrees_with_evaluate_and_takes_cubes_and_images() {
     let cube = data.join("cubes/007.f32");
     let printed = succeed(&["predict", text(&run), text(&cube), "--quiet"]);
     assert!(
-        printed.starts_with("file,y_plane,first_x,level,period,level_bias,level_uncertainty,"),
+        printed
+            .starts_with("file,axis,plane,first_cell,level,period,level_bias,level_uncertainty,"),
         "{printed}"
     );
     let expected: Vec<_> = rows(&expected)
@@ -145,12 +146,12 @@ fn predict_agrees_with_evaluate_and_takes_cubes_and_images() {
     assert_eq!((actual.len(), expected.len()), (3, 3));
     for (actual, expected) in actual.iter().zip(&expected) {
         assert_eq!(actual[0], text(&cube));
-        assert_eq!(actual[1..3], expected[1..3]);
+        assert_eq!(actual[1..4], expected[1..4]);
         let close = |a: &str, b: &str| {
             let [a, b] = [a, b].map(|v| v.parse::<f64>().expect("number"));
             (a - b).abs() < 2e-5
         };
-        assert!(close(&actual[3], &expected[4]) && close(&actual[4], &expected[6]));
+        assert!(close(&actual[4], &expected[5]) && close(&actual[5], &expected[7]));
     }
 
     // The plane y = 2 of the cube as an image, and the cube outside its data directory.
@@ -162,7 +163,7 @@ fn predict_agrees_with_evaluate_and_takes_cubes_and_images() {
     fs::write(&image_file, image).expect("image");
     let model = run.join("model.safetensors");
     let printed = succeed(&["predict", text(&model), text(&image_file)]);
-    assert_eq!(rows(&printed)[0][3..5], actual[1][3..5]);
+    assert_eq!(rows(&printed)[0][4..6], actual[1][4..6]);
     let loose = directory.path().join("loose, cube.f32");
     fs::copy(&cube, &loose).expect("copy");
     fail(
@@ -170,7 +171,7 @@ fn predict_agrees_with_evaluate_and_takes_cubes_and_images() {
         &["7680 bytes", "8 x 40 cells", "--shape"],
     );
     let printed = succeed(&["predict", text(&run), text(&loose), "--shape", "8,6,40"]);
-    assert!(printed.contains("loose, cube.f32\",4,0,"), "{printed}");
+    assert!(printed.contains("loose, cube.f32\",y,4,0,"), "{printed}");
     assert_eq!(printed.lines().count(), 4);
 }
 

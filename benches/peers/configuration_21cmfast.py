@@ -56,6 +56,8 @@ def light_cone(inputs, redshift_range, directory):
         max_redshift=redshift_range[1],
         quantities=("brightness_temp",),
         resolution=inputs.simulation_options.cell_size,
+        # Otherwise slices lie at the distances of another cosmology than that of the boxes.
+        cosmo=inputs.cosmo_params.cosmo,
     )
     return p21c.run_lightcone(
         lightconer=lightconer,

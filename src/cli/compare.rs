@@ -57,6 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         for images in IMAGES {
             match row(&name, &seeds, images, arguments.show) {
                 Some(row) => rows.push(row),
+                None if images.need_whole_cubes() => (),
                 None => say_what_is_missing(kind, images),
             }
         }

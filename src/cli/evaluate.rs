@@ -17,9 +17,11 @@ use crate::data::split::{Part, Split};
 use crate::evaluation::calibrated::{coverage, less_bias};
 use crate::evaluation::calibration::{Answer, Calibration};
 use crate::evaluation::metrics::Pair;
-use crate::evaluation::prediction::{in_physical_units, predict};
-use crate::evaluation::results::{Metrics, write_metrics, write_predictions};
-use crate::evaluation::scores::{mean_by_light_cone, of_first_images, score};
+use crate::evaluation::prediction::{ImagePrediction, in_physical_units, predict};
+use crate::evaluation::results::{Coverage, Metrics, write_metrics, write_predictions};
+use crate::evaluation::scores::{
+    Scores, mean_by_light_cone, of_first_images, of_images_before, score,
+};
 use crate::figures::run_figures::recovery_figures;
 use crate::model::model_file::ModelDescription;
 use crate::run_directory::RunDirectory;
@@ -38,6 +40,10 @@ pub(super) struct Arguments {
     /// paper; `all` adds the scores of each image and of the mean over a light-cone's images
     #[arg(long, value_enum, default_value = "all")]
     images: Images,
+    /// Predict images of constant x as well, and score the mean over both directions; of whole cubes with a square
+    /// sky
+    #[arg(long)]
+    both_directions: bool,
     /// Which weights
     #[arg(long, value_enum, default_value = "best")]
     weights: Weights,
@@ -109,12 +115,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     if !arguments.quiet {
         warn_about_ranges(description, &dataset);
     }
+    let predicted = match arguments.both_directions {
+        true => slicing.both_directions(dataset.manifest())?,
+        false => slicing.clone(),
+    };
     let images = match arguments.images {
-        Images::All => all_images(&light_cones, &slicing),
-        Images::First => first_images(&light_cones),
+        Images::First if !arguments.both_directions => first_images(&light_cones),
+        _ => all_images(&light_cones, &predicted),
     };
     let scaling = TargetScaling::new(&description.parameters);
-    let reader = ImageReader::new(&dataset, &slicing, description.input, scaling.clone())?;
+    let reader = ImageReader::new(&dataset, &predicted, description.input, scaling.clone())?;
     let mut progress = Items::new("images", images.len(), arguments.quiet);
     let predictions = predict(&mut model.engine()?, &reader, &images, BATCH_SIZE, |done| {
         progress.update(done)
@@ -122,8 +132,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let physical = in_physical_units(&predictions, &images, &dataset, &scaling);
     let parameters = &description.parameters;
     let first = of_first_images(&physical);
-    let scores = score(&first, parameters, seed);
-    let means = (physical.len() > first.len()).then(|| mean_by_light_cone(&physical));
+    let scored = |predictions: &[ImagePrediction]| score(predictions, parameters, seed);
+    let scores = scored(&first);
+    let own_images = slicing.images().len();
+    let one_direction = of_images_before(own_images, &physical);
     let calibration = match arguments.weights {
         Weights::Best if own_data => {
             let split = Split::read(&run.split(), &dataset)?;
@@ -148,9 +160,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     // Of the images that it was made with, the calibration knows the truth.
     let independent = !own_data || part == PartArgument::Test;
     let calibration = calibration.filter(|_| independent);
-    let of_mean = Answer::MeanOf(slicing.images().len());
-    let calibrated_means = calibration.as_ref().zip(means.as_ref());
-    let less_bias_of_means = calibrated_means.and_then(|(c, means)| less_bias(c, of_mean, means));
+    let calibration = calibration.as_ref();
+    let several = one_direction.len() > first.len();
+    let mean = several.then(|| mean_scores(&one_direction, own_images, calibration, &scored));
+    let mean = mean.unwrap_or_default();
+    let both = arguments
+        .both_directions
+        .then(|| mean_scores(&physical, 2 * own_images, calibration, &scored));
+    let both = both.unwrap_or_default();
     let metrics = Metrics {
         program: concat!("dawn21 ", env!("CARGO_PKG_VERSION")).to_string(),
         model: file.display().to_string(),
@@ -169,13 +186,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         loss: predictions.of_first_images(&images).loss(),
         bootstrap_seed: seed,
         parameters: scores.parameters,
-        each_image: means.as_ref().map(|_| score(&physical, parameters, seed)),
-        mean_of_images: means.as_ref().map(|means| score(means, parameters, seed)),
-        calibrated_mean: less_bias_of_means.map(|means| score(&means, parameters, seed)),
-        coverage: calibration
-            .as_ref()
-            .and_then(|c| coverage(c, Answer::Image, &first)),
-        coverage_of_mean: calibrated_means.and_then(|(c, means)| coverage(c, of_mean, means)),
+        each_image: several.then(|| scored(&one_direction)),
+        mean_of_images: mean.scores,
+        calibrated_mean: mean.calibrated,
+        mean_of_both_directions: both.scores,
+        calibrated_mean_of_both_directions: both.calibrated,
+        coverage: calibration.and_then(|c| coverage(c, Answer::Image, &first)),
+        coverage_of_mean: mean.coverage,
+        coverage_of_mean_of_both_directions: both.coverage,
     };
 
     let directory = output_directory(arguments, &run, part, own_data);
@@ -186,7 +204,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         &out.predictions(),
         &physical,
         &dataset,
-        &slicing,
+        &predicted,
         parameters,
     )?;
     let pairs: Vec<Vec<Pair>> = first.iter().map(|image| image.parameters.clone()).collect();
@@ -202,6 +220,31 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         }
     }
     Ok(())
+}
+
+/// Scores of the mean over a light-cone's images.
+#[derive(Default)]
+struct MeanScores {
+    scores: Option<Scores>,
+    calibrated: Option<Scores>,
+    coverage: Option<Vec<Coverage>>,
+}
+
+/// Of the mean over `images` images of each light-cone, as it is and less its bias.
+fn mean_scores(
+    predictions: &[ImagePrediction],
+    images: usize,
+    calibration: Option<&Calibration>,
+    scored: &impl Fn(&[ImagePrediction]) -> Scores,
+) -> MeanScores {
+    let means = mean_by_light_cone(predictions);
+    let of = Answer::MeanOf(images);
+    let less_bias = calibration.and_then(|c| less_bias(c, of, &means));
+    MeanScores {
+        scores: Some(scored(&means)),
+        calibrated: less_bias.map(|means| scored(&means)),
+        coverage: calibration.and_then(|c| coverage(c, of, &means)),
+    }
 }
 
 fn choose_light_cones(

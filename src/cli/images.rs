@@ -38,6 +38,26 @@ pub(super) struct Located {
     pub(super) slicing: Slicing,
     /// One per image; none where the file is an image itself.
     pub(super) slices: Vec<Option<SliceIndex>>,
+    /// How its cells lie; none of a single image.
+    manifest: Option<Manifest>,
+}
+
+impl Located {
+    /// With the images of constant x as well.
+    pub(super) fn in_both_directions(self) -> Result<Self, CommandError> {
+        let Some(manifest) = &self.manifest else {
+            return Err(CommandError::Usage(format!(
+                "--both-directions: {} is a single image; only cubes have planes of constant x",
+                self.cube.path().display()
+            )));
+        };
+        let slicing = self.slicing.both_directions(manifest)?;
+        Ok(Self {
+            slices: slicing.images().iter().copied().map(Some).collect(),
+            slicing,
+            ..self
+        })
+    }
 }
 
 /// Finds out what a file is: a cube of a data directory, a cube of `shape`, or a single image.
@@ -73,6 +93,7 @@ pub(super) fn locate(
         }
         let image = description.manifest([rows, 1, columns]);
         let whole = SliceIndex {
+            transposed: false,
             stored_plane: 0,
             box_plane: 0,
             first_row: 0,
@@ -81,6 +102,7 @@ pub(super) fn locate(
             cube: open(file, image.shape)?,
             slicing: Slicing::single(rows, columns, whole),
             slices: vec![None],
+            manifest: None,
         });
     };
     let slicing = Slicing::new(&manifest, &description.slices)?;
@@ -89,6 +111,7 @@ pub(super) fn locate(
         cube: open(file, manifest.shape)?,
         slices: slicing.images().iter().copied().map(Some).collect(),
         slicing,
+        manifest: Some(manifest),
     })
 }
 

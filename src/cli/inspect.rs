@@ -85,12 +85,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
 
     let cells_mk = read_cells(&located.cube, slice, &located.slicing)?;
     let name = match located.slices[arguments.image] {
-        Some(slice) => format!(
-            "{}, plane y = {}, x from {}",
-            arguments.file.display(),
-            slice.box_plane,
-            slice.first_row
-        ),
+        Some(slice) => format!("{}, {slice}", arguments.file.display()),
         None => arguments.file.display().to_string(),
     };
     let directory = output_directory(arguments);

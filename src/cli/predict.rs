@@ -24,6 +24,9 @@ pub(super) struct Arguments {
     /// One line a file: the mean over its images, with the bias and uncertainty of such means
     #[arg(long)]
     mean: bool,
+    /// Images of constant x as well; of whole cubes with a square sky
+    #[arg(long)]
+    both_directions: bool,
     /// Which weights
     #[arg(long, value_enum, default_value = "best")]
     weights: Weights,
@@ -44,13 +47,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let mut output = std::io::stdout().lock();
     let place = match arguments.mean {
         true => "images",
-        false => "y_plane,first_x",
+        false => "axis,plane,first_cell",
     };
     writeln!(output, "file,{place},{}", predictor.csv_header())?;
     let mut progress = Items::new("files", arguments.files.len(), arguments.quiet);
     let mut engine = predictor.model.engine()?;
     for (done, file) in arguments.files.iter().enumerate() {
         let located = locate(file, arguments.shape, &predictor.model.description)?;
+        let located = match arguments.both_directions {
+            true => located.in_both_directions()?,
+            false => located,
+        };
         let predictions = predictor.predict(&located, &mut engine)?;
         if arguments.mean {
             let mean = predictor.mean(&predictions);
@@ -61,9 +68,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             write_row(&mut output, arguments, file, [&place, ""], &mean)?;
         } else {
             for (slice, prediction) in located.slices.iter().zip(&predictions) {
-                let (place, words) = slice.map_or((",".to_string(), String::new()), |s| {
-                    let (y, x) = (s.box_plane, s.first_row);
-                    (format!("{y},{x}"), format!(" (y = {y}, x from {x})"))
+                let (place, words) = slice.map_or((",,".to_string(), String::new()), |s| {
+                    let [axis, _] = s.axes();
+                    let place = format!("{axis},{},{}", s.box_plane, s.first_row);
+                    (place, format!(" ({s})"))
                 });
                 write_row(&mut output, arguments, file, [&place, &words], prediction)?;
             }
@@ -100,11 +108,13 @@ fn note_on_mean(predictor: &Predictor, file: &Path, images: usize) {
     let Some(calibration) = &predictor.calibration else {
         return;
     };
-    let known = calibration.images_per_light_cone();
-    if images != known {
+    let known: Vec<usize> = calibration.means_known().collect();
+    if !known.contains(&images) {
+        let known: Vec<String> = known.iter().map(ToString::to_string).collect();
         note(format_args!(
-            "note: {}: the uncertainty of a mean over {images} images is not known, only of one over {known}",
-            file.display()
+            "note: {}: the uncertainty of a mean over {images} images is not known, only of one over {}",
+            file.display(),
+            known.join(" or ")
         ));
     }
 }

@@ -50,7 +50,7 @@ impl View {
         Self {
             plane: slice.stored_plane,
             first_row: slice.first_row,
-            transposed: false,
+            transposed: slice.transposed,
             shift: 0,
             flipped: false,
         }
@@ -74,7 +74,7 @@ impl Augmentation {
     /// # Errors
     /// [`DataError::Augmentation`] names the field and what it needs.
     pub fn check(&self, manifest: &Manifest, slicing: &Slicing) -> Result<(), DataError> {
-        let [nx, ny, _] = manifest.shape;
+        let [nx, ..] = manifest.shape;
         let whole = slicing.rows() == nx;
         let refuse = |field, expected: String| Err(DataError::Augmentation { field, expected });
         if self.shift && !whole {
@@ -86,16 +86,12 @@ impl Augmentation {
                 ),
             );
         }
-        if self.transpose && !(whole && nx == ny && manifest.y_planes.is_none()) {
+        if self.transpose && !(whole && manifest.has_square_sky()) {
             return refuse(
                 "transpose",
                 format!(
-                    "whole cubes with as many cells along y as along x, and slices.halves = 1; these hold {nx} x {ny} \
-                     cells{}",
-                    match manifest.y_planes {
-                        Some(_) => ", some planes only",
-                        None => "",
-                    }
+                    "whole cubes with as many cells along y as along x, and slices.halves = 1; these hold {}",
+                    manifest.sky()
                 ),
             );
         }
@@ -120,7 +116,7 @@ impl Augmentation {
         let shift = generator.random_range(0..slicing.rows());
         let plane = generator.random_range(0..stored_planes);
         view.flipped = self.flip && bits & 1 == 1;
-        view.transposed = self.transpose && bits & 2 == 2;
+        view.transposed ^= self.transpose && bits & 2 == 2;
         if self.shift {
             view.shift = shift;
         }

@@ -194,6 +194,24 @@ impl Manifest {
         }
     }
 
+    /// Whether cubes are whole and as wide along y as along x: planes of constant x are then images as those of
+    /// constant y are.
+    #[must_use]
+    pub fn has_square_sky(&self) -> bool {
+        self.shape[0] == self.shape[1] && self.y_planes.is_none()
+    }
+
+    /// The cells on the sky, for messages.
+    #[must_use]
+    pub fn sky(&self) -> String {
+        let [nx, ny, _] = self.shape;
+        let some = match self.y_planes {
+            Some(_) => ", some planes only",
+            None => "",
+        };
+        format!("{nx} x {ny} cells{some}")
+    }
+
     /// Checks every field; `path` is named in errors.
     ///
     /// # Errors

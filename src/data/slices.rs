@@ -4,6 +4,8 @@
 //! into `halves` along x. An image is (nx/halves, nz): rows along x on the sky, columns along the line
 //! of sight.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::DataError;
@@ -43,12 +45,36 @@ impl Default for SliceConfig {
 /// One image of a light-cone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SliceIndex {
-    /// Stored plane (index along y of the cube on disk).
+    /// Of constant x instead of y: rows are along y.
+    pub transposed: bool,
+    /// Stored plane (index along y, or x, of the cube on disk).
     pub stored_plane: usize,
     /// Plane of the simulated box.
     pub box_plane: usize,
-    /// First x of the image.
+    /// First cell along the rows of the image.
     pub first_row: usize,
+}
+
+impl SliceIndex {
+    /// The axis that the plane is perpendicular to, and the one along its rows.
+    #[must_use]
+    pub fn axes(&self) -> [&'static str; 2] {
+        match self.transposed {
+            false => ["y", "x"],
+            true => ["x", "y"],
+        }
+    }
+}
+
+impl fmt::Display for SliceIndex {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [across, along] = self.axes();
+        write!(
+            formatter,
+            "plane {across} = {}, {along} from {}",
+            self.box_plane, self.first_row
+        )
+    }
 }
 
 /// The images of every light-cone of a data set.
@@ -101,6 +127,7 @@ impl Slicing {
                     })?;
             for half in 0..halves {
                 images.push(SliceIndex {
+                    transposed: false,
                     stored_plane,
                     box_plane,
                     first_row: half * rows,
@@ -112,6 +139,27 @@ impl Slicing {
             rows,
             columns: nz,
         })
+    }
+
+    /// The same images, and after them those at the same places of constant x: the other two sides of the box,
+    /// which show other structures.
+    ///
+    /// # Errors
+    /// [`DataError::Slices`] when cubes hold some planes only, or are not square on the sky.
+    pub fn both_directions(&self, manifest: &Manifest) -> Result<Self, DataError> {
+        if !manifest.has_square_sky() {
+            return Err(DataError::Slices {
+                field: "both directions",
+                found: manifest.sky(),
+                expected: "whole cubes with as many cells along y as along x".to_string(),
+            });
+        }
+        let mut images = self.images.clone();
+        images.extend(self.images.iter().map(|image| SliceIndex {
+            transposed: true,
+            ..*image
+        }));
+        Ok(Self { images, ..*self })
     }
 
     /// A single image of the given size: for files that are images themselves.
@@ -133,7 +181,11 @@ impl Slicing {
     /// Whether images are cut from all of `stored` planes.
     #[must_use]
     pub fn uses_every_plane(&self, stored: usize) -> bool {
-        (0..stored).all(|plane| self.images.iter().any(|image| image.stored_plane == plane))
+        let holds = |plane| {
+            let mut images = self.images.iter();
+            images.any(|image| !image.transposed && image.stored_plane == plane)
+        };
+        (0..stored).all(holds)
     }
 
     /// Cells along x of an image.

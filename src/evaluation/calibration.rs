@@ -3,6 +3,7 @@
 //! Uncertainties of the parameters as functions of the prediction, and the domain of images for which they
 //! hold. It belongs to one set of weights and lies beside the model file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -12,7 +13,7 @@ use super::domain::{Departure, Domain, ImageFeatures};
 use super::image_statistics::{structure, temperatures};
 use super::prediction::{PredictionError, Predictions, in_physical_units, pairs_of};
 use super::recovery::{Recovery, RecoveryCurve};
-use super::scores::mean_by_light_cone;
+use super::scores::{mean_by_light_cone, of_images_before};
 use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::data::batches::{ImageIndex, ImageReader, all_images, batch_ranges};
 use crate::data::dataset::Dataset;
@@ -30,9 +31,9 @@ pub struct ParameterCalibration {
     pub name: String,
     /// Bias and uncertainty by prediction of one image, in the parameter's unit.
     pub recovery: RecoveryCurve,
-    /// The same of the mean over a light-cone's images. It has a curve of its own: less of it is noise, and where
-    /// estimates shrink towards the middle of the range, their mean still does.
-    pub mean_recovery: RecoveryCurve,
+    /// The same of the mean over a light-cone's images, by their number. It has a curve of its own: less of it is
+    /// noise, and where estimates shrink towards the middle of the range, their mean still does.
+    pub mean_recoveries: BTreeMap<usize, RecoveryCurve>,
 }
 
 /// The content of `calibration.json`.
@@ -114,7 +115,8 @@ pub enum CalibrationError {
 pub enum Answer {
     /// One image.
     Image,
-    /// A light-cone: the mean over the predictions of that many images, all that are cut from it.
+    /// A light-cone: the mean over the predictions of that many images, all that are cut from it in one or in
+    /// both directions.
     MeanOf(usize),
 }
 
@@ -144,14 +146,13 @@ impl Calibration {
     ) -> Result<Self, CalibrationError> {
         let description = &model.description;
         let scaling = TargetScaling::new(&description.parameters);
-        let reader = ImageReader::new(
-            data.dataset,
-            data.slicing,
-            description.input,
-            scaling.clone(),
-        )
-        .map_err(PredictionError::from)?;
-        let validation = all_images(data.validation, data.slicing);
+        // Those of constant x only for their mean: one image is asked for as it was trained on.
+        let own = data.slicing.images().len();
+        let both = data.slicing.both_directions(data.dataset.manifest());
+        let slicing = both.unwrap_or_else(|_| data.slicing.clone());
+        let reader = ImageReader::new(data.dataset, &slicing, description.input, scaling.clone())
+            .map_err(PredictionError::from)?;
+        let validation = all_images(data.validation, &slicing);
         let training = evenly_chosen(
             &all_images(data.training, data.slicing),
             MOST_TRAINING_IMAGES,
@@ -165,12 +166,22 @@ impl Calibration {
             progress(validation.len() + done, count);
         })?;
         let physical = in_physical_units(&seen.predictions, &validation, data.dataset, &scaling);
-        let means = mean_by_light_cone(&physical);
+        let one_direction = of_images_before(own, &physical);
+        let means = [
+            (own, mean_by_light_cone(&one_direction)),
+            (slicing.images().len(), mean_by_light_cone(&physical)),
+        ];
+        let usual = seen.features.into_iter().zip(&validation);
+        let usual = usual.filter(|(_, index)| index.image < own);
+        let usual: Vec<ImageFeatures> = usual.map(|(features, _)| features).collect();
         let parameters = description.parameters.iter().enumerate();
         let parameters = parameters.map(|(index, parameter)| ParameterCalibration {
             name: parameter.name.clone(),
-            recovery: RecoveryCurve::fit(&pairs_of(&physical, index)),
-            mean_recovery: RecoveryCurve::fit(&pairs_of(&means, index)),
+            recovery: RecoveryCurve::fit(&pairs_of(&one_direction, index)),
+            mean_recoveries: means
+                .iter()
+                .map(|(images, means)| (*images, RecoveryCurve::fit(&pairs_of(means, index))))
+                .collect(),
         });
         let parameters = parameters.collect();
         Ok(Self {
@@ -182,10 +193,9 @@ impl Calibration {
             validation_loss: description.validation_loss,
             fingerprint: data.dataset.fingerprint(),
             light_cones: data.validation.len(),
-            images: validation.len(),
+            images: one_direction.len(),
             parameters,
-            domain: Domain::fit(&known.features, &seen.features)
-                .ok_or(CalibrationError::NoImages)?,
+            domain: Domain::fit(&known.features, &usual).ok_or(CalibrationError::NoImages)?,
         })
     }
 
@@ -254,10 +264,10 @@ impl Calibration {
         Ok(Some(calibration))
     }
 
-    /// Images that are cut from each light-cone.
-    #[must_use]
-    pub fn images_per_light_cone(&self) -> usize {
-        self.images / self.light_cones.max(1)
+    /// Over how many images of a light-cone a mean has a curve.
+    pub fn means_known(&self) -> impl Iterator<Item = usize> {
+        let first = self.parameters.iter().take(1);
+        first.flat_map(|parameter| parameter.mean_recoveries.keys().copied())
     }
 
     /// Bias and uncertainty of each prediction, in physical units.
@@ -273,10 +283,7 @@ impl Calibration {
     pub fn curves(&self, of: Answer) -> impl Iterator<Item = Option<&RecoveryCurve>> {
         self.parameters.iter().map(move |parameter| match of {
             Answer::Image => Some(&parameter.recovery),
-            Answer::MeanOf(images) if images == self.images_per_light_cone() => {
-                Some(&parameter.mean_recovery)
-            }
-            Answer::MeanOf(_) => None,
+            Answer::MeanOf(images) => parameter.mean_recoveries.get(&images),
         })
     }
 

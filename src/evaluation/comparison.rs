@@ -14,14 +14,20 @@ pub enum Images {
     Mean,
     /// That mean less its bias among the validation light-cones.
     CalibratedMean,
+    /// The mean over its images of constant y and those of constant x.
+    MeanOfBothDirections,
+    /// That mean less its bias among the validation light-cones.
+    CalibratedMeanOfBothDirections,
 }
 
 /// All of them.
-pub const IMAGES: [Images; 4] = [
+pub const IMAGES: [Images; 6] = [
     Images::First,
     Images::Each,
     Images::Mean,
     Images::CalibratedMean,
+    Images::MeanOfBothDirections,
+    Images::CalibratedMeanOfBothDirections,
 ];
 
 impl Images {
@@ -33,7 +39,18 @@ impl Images {
             Self::Each => "each image",
             Self::Mean => "mean of images",
             Self::CalibratedMean => "calibrated mean",
+            Self::MeanOfBothDirections => "mean of both directions",
+            Self::CalibratedMeanOfBothDirections => "calibrated mean of both directions",
         }
+    }
+
+    /// Whether only whole cubes have them.
+    #[must_use]
+    pub fn need_whole_cubes(self) -> bool {
+        matches!(
+            self,
+            Self::MeanOfBothDirections | Self::CalibratedMeanOfBothDirections
+        )
     }
 
     /// Their scores in an evaluation; it may have predicted first images alone, or had no calibration.
@@ -44,6 +61,8 @@ impl Images {
             Self::Each => &metrics.each_image,
             Self::Mean => &metrics.mean_of_images,
             Self::CalibratedMean => &metrics.calibrated_mean,
+            Self::MeanOfBothDirections => &metrics.mean_of_both_directions,
+            Self::CalibratedMeanOfBothDirections => &metrics.calibrated_mean_of_both_directions,
         };
         scores.as_ref().map(|scores| &scores.parameters[..])
     }

@@ -50,6 +50,12 @@ pub struct Metrics {
     /// over so many images, or for the light-cones that it was made with.
     #[serde(default)]
     pub calibrated_mean: Option<Scores>,
+    /// As `mean_of_images`, with the images of constant x as well; none where these were not asked for.
+    #[serde(default)]
+    pub mean_of_both_directions: Option<Scores>,
+    /// As `calibrated_mean`, of these.
+    #[serde(default)]
+    pub calibrated_mean_of_both_directions: Option<Scores>,
     /// How often the truth lies within the uncertainties of the first images' predictions; none without a
     /// calibration, or for the images that it was made with.
     #[serde(default)]
@@ -57,6 +63,9 @@ pub struct Metrics {
     /// The same of the calibrated means.
     #[serde(default)]
     pub coverage_of_mean: Option<Vec<Coverage>>,
+    /// The same of the calibrated means over both directions.
+    #[serde(default)]
+    pub coverage_of_mean_of_both_directions: Option<Vec<Coverage>>,
 }
 
 /// Shares of truths within one and two recovery uncertainties of the predictions; 0.683 and 0.954 are
@@ -123,7 +132,7 @@ fn read_if_there(path: &Path) -> Result<Option<String>, FileError> {
 
 /// The columns of `predictions.csv`.
 fn header(parameters: &[ParameterDescription]) -> String {
-    let mut header = String::from("id,y_plane,first_x");
+    let mut header = String::from("id,axis,plane,first_cell");
     for ParameterDescription { name, .. } in parameters {
         header.push_str(&format!(",{name}_true,{name}_predicted"));
     }
@@ -147,7 +156,11 @@ pub fn write_predictions(
     for prediction in predictions {
         let id = &dataset.light_cones()[prediction.index.light_cone].id;
         let slice = slicing.images()[prediction.index.image];
-        text.push_str(&format!("{id},{},{}", slice.box_plane, slice.first_row));
+        let [axis, _] = slice.axes();
+        text.push_str(&format!(
+            "{id},{axis},{},{}",
+            slice.box_plane, slice.first_row
+        ));
         for pair in &prediction.parameters {
             text.push_str(&format!(",{},{:.6}", pair.truth, pair.prediction));
         }
@@ -194,7 +207,7 @@ pub fn read_first_predictions(
         last = id;
         let numbers: Vec<f64> = row
             .iter()
-            .skip(3)
+            .skip(4)
             .map(|field| field.parse::<f64>().ok().filter(|v| v.is_finite()))
             .collect::<Option<_>>()
             .ok_or_else(|| content(format!("line {}: a value is no number", index + 2)))?;

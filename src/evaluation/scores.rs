@@ -95,8 +95,14 @@ pub fn score(
 /// Predictions of the first image of each light-cone.
 #[must_use]
 pub fn of_first_images(predictions: &[ImagePrediction]) -> Vec<ImagePrediction> {
-    let first = predictions.iter().filter(|p| p.index.image == 0);
-    first.cloned().collect()
+    of_images_before(1, predictions)
+}
+
+/// Predictions of the first `images` images of each light-cone.
+#[must_use]
+pub fn of_images_before(images: usize, predictions: &[ImagePrediction]) -> Vec<ImagePrediction> {
+    let before = predictions.iter().filter(|p| p.index.image < images);
+    before.cloned().collect()
 }
 
 /// One prediction a light-cone: the mean over its images, as number 0 of it.

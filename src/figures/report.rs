@@ -181,14 +181,11 @@ fn score_tables(material: &RunMaterial) -> String {
                 None => ".</p>\n",
             });
         }
-        if let Some(coverage) = &metrics.coverage {
-            let of_mean = metrics.coverage_of_mean.as_deref();
-            html.push_str(&tables::coverage(coverage, of_mean, parameters));
-            html.push_str(&format!(
-                "<p>How often the truth lies within the recovery uncertainty of the prediction, of the first \
-                 images{}.</p>\n",
-                of_mean.map_or("", |_| " and of the calibrated means")
-            ));
+        if let Some(table) = tables::coverage(metrics, parameters) {
+            html.push_str(&table);
+            html.push_str(
+                "<p>How often the truth lies within the recovery uncertainty of the prediction.</p>\n",
+            );
         }
     }
     match &material.calibration {

@@ -232,33 +232,40 @@ pub(super) fn image_sets(metrics: &Metrics, parameters: &[ParameterDescription])
     Some(table(&header, &rows))
 }
 
-/// Shares of truths within the uncertainties, of one image and, where they are known, of calibrated means.
-pub(super) fn coverage(
-    of_image: &[Coverage],
-    of_mean: Option<&[Coverage]>,
-    parameters: &[ParameterDescription],
-) -> String {
+/// Shares of truths within the uncertainties, of one image and, where they are known, of calibrated means; none
+/// without a calibration.
+pub(super) fn coverage(metrics: &Metrics, parameters: &[ParameterDescription]) -> Option<String> {
     let percent = |share: f64| format!("{:.0} %", 100.0 * share);
-    let cells = |within: [f64; 2]| within.map(percent);
-    let sets: Vec<&[Coverage]> = std::iter::once(of_image).chain(of_mean).collect();
-    let mut rows: Vec<Vec<String>> = parameters
-        .iter()
-        .enumerate()
-        .map(|(index, parameter)| {
-            let mut row = vec![symbol(parameter).html()];
-            let found = sets.iter().filter_map(|set| set.get(index));
-            row.extend(found.flat_map(|c| cells([c.within_one, c.within_two])));
-            row
-        })
-        .collect();
-    let mut gaussian = vec!["of a Gaussian".to_string()];
-    gaussian.extend(sets.iter().flat_map(|_| cells([0.683, 0.954])));
-    rows.push(gaussian);
-    let mut header = vec!["truths within", "1 uncertainty", "2 uncertainties"];
-    if of_mean.is_some() {
-        header.extend(["1, calibrated mean", "2, calibrated mean"]);
+    let sets = [
+        (Images::First, &metrics.coverage),
+        (Images::CalibratedMean, &metrics.coverage_of_mean),
+        (
+            Images::CalibratedMeanOfBothDirections,
+            &metrics.coverage_of_mean_of_both_directions,
+        ),
+    ];
+    let mut header = vec!["truths within 1 and 2 uncertainties of".to_string()];
+    header.extend(parameters.iter().map(|parameter| symbol(parameter).html()));
+    let mut rows = Vec::new();
+    for (images, coverage) in sets {
+        let Some(coverage) = coverage else { continue };
+        let mut row = vec![images.name().to_string()];
+        row.extend(coverage.iter().map(
+            |Coverage {
+                 within_one,
+                 within_two,
+                 ..
+             }| { format!("{}, {}", percent(*within_one), percent(*within_two)) },
+        ));
+        rows.push(row);
     }
-    table(&header, &rows)
+    if rows.is_empty() {
+        return None;
+    }
+    let mut gaussian = vec!["a Gaussian".to_string()];
+    gaussian.extend(parameters.iter().map(|_| "68 %, 95 %".to_string()));
+    rows.push(gaussian);
+    Some(table(&header, &rows))
 }
 
 /// Recovery uncertainty at five predictions over the range of each parameter, of one image and of the mean over a
@@ -269,14 +276,11 @@ pub(super) fn uncertainties(
 ) -> String {
     let mut rows = Vec::new();
     for (parameter, calibrated) in parameters.iter().zip(&calibration.parameters) {
-        for (curve, of) in [
-            (&calibrated.recovery, "one image"),
-            (&calibrated.mean_recovery, "mean of images"),
-        ] {
-            let mut row = vec![
-                symbol(parameter).then(in_unit(parameter)).html(),
-                of.to_string(),
-            ];
+        let means = calibrated.mean_recoveries.iter();
+        let means = means.map(|(images, curve)| (format!("mean of {images}"), curve));
+        let one = ("one image".to_string(), &calibrated.recovery);
+        for (of, curve) in std::iter::once(one).chain(means) {
+            let mut row = vec![symbol(parameter).then(in_unit(parameter)).html(), of];
             for share in [0.1, 0.3, 0.5, 0.7, 0.9] {
                 let prediction = parameter.min + share * (parameter.max - parameter.min);
                 row.push(

@@ -60,6 +60,10 @@ pub(super) fn print(metrics: &Metrics) -> Result<(), CommandError> {
     for (of, coverage) in [
         ("", &metrics.coverage),
         (" of the calibrated mean", &metrics.coverage_of_mean),
+        (
+            " of the calibrated mean of both directions",
+            &metrics.coverage_of_mean_of_both_directions,
+        ),
     ] {
         let Some(coverage) = coverage else { continue };
         let shares = coverage
