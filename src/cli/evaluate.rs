@@ -151,7 +151,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         Weights::Best => {
             let stored = Calibration::read(&run.calibration(), &model);
             stored.unwrap_or_else(|error| {
-                note(format_args!("scores without calibration: {error}"));
+                if !arguments.quiet {
+                    note(format_args!("scores without calibration: {error}"));
+                }
                 None
             })
         }

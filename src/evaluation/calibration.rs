@@ -64,6 +64,13 @@ pub struct Calibration {
     pub domain: Domain,
 }
 
+/// What says how to read the rest.
+#[derive(Deserialize)]
+struct Kind {
+    format: String,
+    version: u32,
+}
+
 const FORMAT: &str = "dawn21-calibration";
 const VERSION: u32 = 2;
 /// Training images that define the domain; more would not change it.
@@ -234,14 +241,17 @@ impl Calibration {
             path: path.to_path_buf(),
             detail,
         };
-        let calibration: Self =
+        // Other versions have other fields.
+        let Kind { format, version } =
             serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
-        if calibration.format != FORMAT || calibration.version != VERSION {
+        if format != FORMAT || version != VERSION {
             return Err(content(format!(
-                "expected {FORMAT} version {VERSION}, found {} version {}",
-                calibration.format, calibration.version
+                "expected {FORMAT} version {VERSION}, found {format} version {version}; `dawn21 evaluate RUN DATA` \
+                 with the data of the training makes it anew"
             )));
         }
+        let calibration: Self =
+            serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
         let description = &model.description;
         if !calibration.is_of(description) {
             return Err(CalibrationError::OtherWeights {
