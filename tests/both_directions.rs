@@ -4,13 +4,25 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use common::{fail, small_manifest, succeed, text, train_arguments, write_small_data};
 use dawn21::data::manifest::Manifest;
 use tempfile::TempDir;
 
-/// A run on light-cones with four images in each direction.
-fn trained() -> (TempDir, PathBuf, PathBuf) {
+struct Trained {
+    data: PathBuf,
+    run: PathBuf,
+    _directory: TempDir,
+}
+
+/// A run on light-cones with four images in each direction, of which every test may read.
+fn trained() -> &'static Trained {
+    static TRAINED: OnceLock<Trained> = OnceLock::new();
+    TRAINED.get_or_init(train)
+}
+
+fn train() -> Trained {
     let directory = tempfile::tempdir().expect("temporary directory");
     let data = directory.path().join("data");
     let run = directory.path().join("run");
@@ -28,7 +40,11 @@ fn trained() -> (TempDir, PathBuf, PathBuf) {
         "layer.10.momentum=0.8",
     ];
     succeed(&train_arguments(&data, &run, &settings));
-    (directory, data, run)
+    Trained {
+        data,
+        run,
+        _directory: directory,
+    }
 }
 
 fn read_json(path: &Path) -> serde_json::Value {
@@ -46,9 +62,10 @@ fn number(field: &str) -> f64 {
 
 #[test]
 fn images_of_constant_x_are_those_of_the_transposed_cube() {
-    let (directory, data, run) = trained();
+    let Trained { data, run, .. } = trained();
+    let directory = tempfile::tempdir().expect("temporary directory");
     let cube = data.join("cubes/007.f32");
-    let printed = succeed(&["predict", text(&run), text(&cube), "--both-directions"]);
+    let printed = succeed(&["predict", text(run), text(&cube), "--both-directions"]);
     let both = rows(&printed);
     assert_eq!(both.len(), 8);
     let bytes = fs::read(&cube).expect("cube");
@@ -57,7 +74,7 @@ fn images_of_constant_x_are_those_of_the_transposed_cube() {
     let transposed: Vec<u8> = transposed.flat_map(|line| lines[line].to_vec()).collect();
     let file = directory.path().join("transposed.f32");
     fs::write(&file, transposed).expect("cube");
-    let printed = succeed(&["predict", text(&run), text(&file), "--shape", "8,8,40"]);
+    let printed = succeed(&["predict", text(run), text(&file), "--shape", "8,8,40"]);
     let across = rows(&printed);
     for (index, plane) in ["0", "2", "4", "6"].iter().enumerate() {
         assert_eq!(both[index][1..4], ["y", *plane, "0"]);
@@ -68,7 +85,7 @@ fn images_of_constant_x_are_those_of_the_transposed_cube() {
 
     let printed = succeed(&[
         "predict",
-        text(&run),
+        text(run),
         text(&cube),
         "--both-directions",
         "--mean",
@@ -77,7 +94,7 @@ fn images_of_constant_x_are_those_of_the_transposed_cube() {
     let sum: f64 = both.iter().map(|row| number(row[4])).sum();
     assert_eq!(mean[1], "8");
     assert!((number(mean[2]) - sum / 8.0).abs() < 2e-6);
-    let printed = succeed(&["predict", text(&run), text(&cube), "--mean"]);
+    let printed = succeed(&["predict", text(run), text(&cube), "--mean"]);
     let of_four = &rows(&printed)[0];
     for column in 4..8 {
         assert_ne!(mean[column], "", "a bias and an uncertainty of its own");
@@ -87,9 +104,10 @@ fn images_of_constant_x_are_those_of_the_transposed_cube() {
 
 #[test]
 fn evaluate_scores_the_mean_over_both_directions_beside_the_usual_scores() {
-    let (directory, data, run) = trained();
+    let Trained { data, run, .. } = trained();
+    let directory = tempfile::tempdir().expect("temporary directory");
     let evaluate = |more: &[&str], out: &Path| {
-        let arguments = ["evaluate", text(&run), text(&data), "--out", text(out)];
+        let arguments = ["evaluate", text(run), text(data), "--out", text(out)];
         let printed = succeed(&[&arguments[..], more].concat());
         (printed, read_json(&out.join("metrics.json")))
     };
@@ -132,15 +150,19 @@ fn evaluate_scores_the_mean_over_both_directions_beside_the_usual_scores() {
     // Four validation light-cones are one bin: the bias is the same everywhere.
     let calibration = read_json(&run.join("calibration.json"));
     let curves = &calibration["parameters"][0]["mean_recoveries"];
-    let bias = curves["8"][0]["bias"].as_f64().expect("bias");
+    assert_eq!(curves[0]["of"]["images"], 4);
+    assert_eq!(curves[1]["of"]["both_directions"], true);
+    let bias = &curves[1]["recovery"][0]["bias"];
+    let bias = bias.as_f64().expect("bias");
     let corrected: Vec<f64> = errors.iter().map(|error| error - bias).collect();
     assert!((found("calibrated_mean_of_both_directions") - rmse(&corrected)).abs() < 1e-5);
-    assert_ne!(curves["8"], curves["4"]);
+    assert_ne!(curves[0]["recovery"], curves[1]["recovery"]);
 }
 
 #[test]
 fn what_has_no_other_direction_is_refused() {
-    let (directory, data, run) = trained();
+    let Trained { data, run, .. } = trained();
+    let directory = tempfile::tempdir().expect("temporary directory");
     let planes = directory.path().join("planes");
     let manifest = Manifest {
         shape: [8, 4, 40],
@@ -148,23 +170,24 @@ fn what_has_no_other_direction_is_refused() {
         ..small_manifest()
     };
     write_small_data(&planes, &manifest, 10);
-    let expected = [
-        "both directions",
-        "8 x 4 cells, some planes only",
-        "whole cubes",
-    ];
+    let expected = ["whole cubes", "8 x 4 cells, some planes only"];
     let option = "--both-directions";
-    fail(&["evaluate", text(&run), text(&planes), option], &expected);
+    fail(&["evaluate", text(run), text(&planes), option], &expected);
     let cube = planes.join("cubes/000.f32");
-    fail(&["predict", text(&run), text(&cube), option], &expected);
+    fail(&["predict", text(run), text(&cube), option], &expected);
     let image = directory.path().join("image.f32");
     let cells = fs::read(data.join("cubes/000.f32")).expect("cube");
     fs::write(&image, &cells[..4 * 8 * 40]).expect("image");
     fail(
-        &["predict", text(&run), text(&image), option],
+        &["predict", text(run), text(&image), option],
         &["image.f32 is a single image"],
     );
+    let first = ["--images", "first", option];
+    fail(
+        &[&["evaluate", text(run), text(data)], &first[..]].concat(),
+        &["--images first leaves out"],
+    );
     // The usual mean of such cubes is calibrated all the same.
-    let printed = succeed(&["predict", text(&run), text(&cube), "--mean"]);
+    let printed = succeed(&["predict", text(run), text(&cube), "--mean"]);
     assert_ne!(rows(&printed)[0][5], "");
 }

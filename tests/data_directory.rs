@@ -239,6 +239,15 @@ fn slices_are_those_of_figure_2() {
         .flat_map(|&y| [(y, 0), (y, 100)])
         .collect();
     assert_eq!(planes(&paper), expected);
+    let both = paper.both_directions(&manifest).expect("whole cubes");
+    assert_eq!(planes(&both), [&expected[..], &expected[..]].concat());
+    let transposed: Vec<bool> = both.images().iter().map(|s| s.transposed).collect();
+    assert_eq!(transposed, [[false; 10], [true; 10]].concat());
+    let last = both.images()[19];
+    assert_eq!(last.to_string(), "plane x = 160, y from 100");
+    manifest.shape = [200, 210, 2200];
+    let error = paper.both_directions(&manifest).expect_err("no square sky");
+    assert!(error.to_string().contains("200 x 210 cells"), "{error}");
 
     manifest.shape = [200, 5, 2200];
     manifest.y_planes = Some(vec![0, 40, 80, 120, 160]);

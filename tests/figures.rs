@@ -351,7 +351,7 @@ fn one_image_of_each_light_cone_trains_a_network_of_its_own() {
     for said in [
         "<th>each image (12)</th><th>mean of images (4)</th><th>calibrated mean (4)</th>",
         "<td>calibrated mean</td>",
-        "<td>mean of 3</td>",
+        "<td>mean of 3 images</td>",
     ] {
         assert!(html.contains(said), "{said}");
     }

@@ -27,7 +27,7 @@ fn trained() -> (tempfile::TempDir, PathBuf, PathBuf, PathBuf) {
 fn values(predicted: &str) -> Vec<Vec<&str>> {
     let lines = predicted.lines();
     lines
-        .map(|line| line.split(',').take(5).collect())
+        .map(|line| line.split(',').take(6).collect())
         .collect()
 }
 

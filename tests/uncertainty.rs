@@ -257,35 +257,131 @@ fn evaluate_scores_the_mean_less_its_bias_where_the_calibration_did_not_see_the_
 }
 
 #[test]
-fn a_mean_over_another_number_of_images_has_no_uncertainty_and_says_so() {
+fn the_mean_over_one_image_is_that_image_and_over_others_has_no_uncertainty() {
     let trained = trained();
     let file = trained.directory.path().join("single.f32");
     let cells = image_of(&trained.data, "007");
     fs::write(&file, bytemuck::cast_slice(&cells)).expect("image");
-    let output = dawn21(&["predict", text(&trained.run), text(&file), "--mean"]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        said.contains(
-            "single.f32: the uncertainty of a mean over 1 images is not known, only of one over 3"
-        ),
-        "{said}"
+    let ask = |more: &[&str]| {
+        let arguments = ["predict", text(&trained.run), text(&file)];
+        let output = dawn21(&[&arguments[..], more].concat());
+        assert!(output.status.success());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (
+            rows(&String::from_utf8_lossy(&output.stdout)).remove(0),
+            said,
+        )
+    };
+    let (image, _) = ask(&[]);
+    let (mean, said) = ask(&["--mean"]);
+    for name in ["level", "level_bias", "level_uncertainty"] {
+        assert_eq!(field(&mean, name), field(&image, name));
+    }
+    assert!(!said.contains("note:"), "{said}");
+
+    // Two of the three planes.
+    let bytes = fs::read(cube(&trained.data, "007")).expect("cube");
+    let narrower = bytes.chunks(6 * 160).flat_map(|lines| &lines[..4 * 160]);
+    fs::write(&file, narrower.copied().collect::<Vec<u8>>()).expect("cube");
+    let (mean, said) = ask(&["--mean", "--shape", "8,4,40"]);
+    assert_eq!(
+        (field(&mean, "images"), field(&mean, "level_uncertainty")),
+        ("2", "")
     );
-    let row = rows(&String::from_utf8_lossy(&output.stdout)).remove(0);
-    assert_eq!(field(&row, "level_uncertainty"), "");
-    // Its warnings count the images.
-    let kelvin: Vec<f32> = cells.iter().map(|cell| cell / 1000.0).collect();
-    fs::write(&file, bytemuck::cast_slice(&kelvin)).expect("image");
-    let printed = succeed(&[
-        "predict",
-        text(&trained.run),
-        text(&file),
-        "--mean",
-        "--quiet",
-    ]);
-    let warning = field(&rows(&printed)[0], "warning").to_string();
-    assert!(
-        warning.starts_with("1 of 1 images: coldest cell"),
-        "{warning}"
+    let expected = "no uncertainty is known of the mean over 2 images, only over 3 images;";
+    assert!(said.contains(expected), "{said}");
+
+    // Its warning says how many images, and which is the first of them.
+    let (words, _) = bytes.as_chunks::<4>();
+    let kelvin = words.iter().map(|word| f32::from_le_bytes(*word) / 1000.0);
+    let kelvin: Vec<f32> = kelvin.collect();
+    fs::write(&file, bytemuck::cast_slice(&kelvin)).expect("cube");
+    let (mean, _) = ask(&["--mean", "--shape", "8,6,40"]);
+    let expected = "3 of 3 images, the first plane y = 0, x from 0: coldest cell";
+    assert!(field(&mean, "warning").starts_with(expected), "{mean:?}");
+}
+
+#[test]
+fn a_calibration_without_curves_of_means_is_good_for_images() {
+    let Trained {
+        directory,
+        data,
+        run,
+    } = trained();
+    let earlier = directory.path().join("earlier");
+    fs::create_dir_all(&earlier).expect("directory");
+    let model = earlier.join("model.safetensors");
+    fs::copy(run.join("model.safetensors"), &model).expect("copy");
+    let sound = fs::read_to_string(run.join("calibration.json")).expect("calibration");
+    let mut calibration: serde_json::Value = serde_json::from_str(&sound).expect("JSON");
+    calibration["version"] = 1.into();
+    for parameter in calibration["parameters"]
+        .as_array_mut()
+        .expect("parameters")
+    {
+        let removed = parameter.as_object_mut().expect("parameter");
+        removed.remove("mean_recoveries").expect("curves of means");
+    }
+    fs::write(earlier.join("calibration.json"), calibration.to_string()).expect("write");
+    let file = cube(data, "007");
+    let now = succeed(&["predict", text(run), text(&file)]);
+    assert_eq!(succeed(&["predict", text(&model), text(&file)]), now);
+    let output = dawn21(&["predict", text(&model), text(&file), "--mean"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("this calibration has none"), "{said}");
+}
+
+#[test]
+fn calibrate_measures_uncertainties_on_other_light_cones_and_keeps_the_domain() {
+    let Trained {
+        directory,
+        data,
+        run: original,
+    } = trained();
+    let run = directory.path().join("calibrated");
+    fs::create_dir_all(&run).expect("directory");
+    let names = [
+        "run.toml",
+        "split.csv",
+        "model.safetensors",
+        "calibration.json",
+    ];
+    for name in names {
+        fs::copy(original.join(name), run.join(name)).expect("copy");
+    }
+    fail(
+        &["calibrate", text(&run), text(data)],
+        &["was trained on these light-cones"],
+    );
+    let other = directory.path().join("unseen");
+    write_small_data(&other, &small_manifest(), 10);
+    let printed = succeed(&["calibrate", text(&run), text(&other), "--quiet"]);
+    let said = "uncertainties from 30 images of 10 light-cones, and of means over 3 images";
+    assert!(printed.contains(said), "{printed}");
+    let read = |run: &Path| -> serde_json::Value {
+        let text = fs::read_to_string(run.join("calibration.json")).expect("calibration");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let (before, after) = (read(original), read(&run));
+    assert_eq!(before["domain"], after["domain"]);
+    assert_ne!(before["fingerprint"], after["fingerprint"]);
+    // Thirty images are one bin: its bias is their mean residual.
+    let cubes: Vec<PathBuf> = (0..10).map(|i| cube(&other, &format!("{i:03}"))).collect();
+    let mut arguments = vec!["predict", text(&run), "--quiet"];
+    arguments.extend(cubes.iter().map(|path| text(path)));
+    let images = rows(&succeed(&arguments));
+    let truths = rows(&fs::read_to_string(other.join("parameters.csv")).expect("table"));
+    let residuals = images
+        .iter()
+        .enumerate()
+        .map(|(index, image)| number_in(image, "level") - number_in(&truths[index / 3], "level"));
+    let bias = residuals.sum::<f64>() / 30.0;
+    assert!((number_in(&images[0], "level_bias") - bias).abs() < 1e-5);
+
+    fs::remove_file(run.join("calibration.json")).expect("remove");
+    fail(
+        &["calibrate", text(&run), text(&other)],
+        &["calibration.json: missing", "dawn21 evaluate"],
     );
 }
 

@@ -1,14 +1,73 @@
-//! Calibration at the end of a training, and before an evaluation that finds none.
+//! `dawn21 calibrate`, and calibration at the end of a training and before an evaluation that finds none.
 
-use super::CommandError;
-use super::output::note;
+use std::path::PathBuf;
+
+use super::output::{line, note};
 use super::progress::Items;
+use super::{CommandError, Threads};
 use crate::data::dataset::Dataset;
 use crate::data::slices::Slicing;
 use crate::data::split::{Part, Split};
 use crate::evaluation::calibration::{Calibration, CalibrationData, CalibrationError};
 use crate::model::model_file::{self, Model};
 use crate::run_directory::RunDirectory;
+use crate::training::run_record::RunRecord;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Run directory
+    run: PathBuf,
+    /// Data directory of light-cones that the network was not trained on; whole cubes with a square sky give the
+    /// uncertainty of the mean over both directions as well
+    data: PathBuf,
+    #[command(flatten)]
+    threads: Threads,
+    /// Print the result only
+    #[arg(long)]
+    quiet: bool,
+}
+
+/// Measures the uncertainties of the best weights of a run anew. Which images are like those trained on stays as
+/// it was: these data say nothing about that.
+pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
+    arguments.threads.apply()?;
+    let run = RunDirectory::open(&arguments.run)?;
+    let model = model_file::read(&run.model())?;
+    let dataset = Dataset::open(&arguments.data)?;
+    let slicing = Slicing::new(dataset.manifest(), &model.description.slices)?;
+    model.description.check_data(dataset.manifest(), &slicing)?;
+    let record = RunRecord::read_unless_imported(&run.record())?;
+    if record.is_some_and(|record| record.check_data(run.path(), &dataset).is_ok()) {
+        return Err(CommandError::Usage(format!(
+            "{}: the network was trained on these light-cones; give others, or remove {} to have it made anew by \
+             `dawn21 evaluate`, from those of the validation",
+            dataset.directory().display(),
+            run.calibration().display()
+        )));
+    }
+    let Some(calibration) = Calibration::read(&run.calibration(), &model)? else {
+        return Err(CommandError::Usage(format!(
+            "{}: missing, and it says which images are like those trained on; `dawn21 evaluate RUN DATA` with the data \
+             of the training makes it",
+            run.calibration().display()
+        )));
+    };
+    let mut progress = None;
+    let calibration = calibration.measured_on(&model, &dataset, &slicing, |done, count| {
+        progress
+            .get_or_insert_with(|| Items::new("calibration", count, arguments.quiet))
+            .update(done);
+    })?;
+    calibration.write(&run.calibration())?;
+    let means: Vec<String> = calibration.means_known().map(|m| m.to_string()).collect();
+    line(format_args!(
+        "{}: uncertainties from {} images of {} light-cones, and of means over {}",
+        run.calibration().display(),
+        calibration.images,
+        calibration.light_cones,
+        means.join(" and ")
+    ))
+}
 
 /// Calibrates the best weights of a run that has ended, unless that was done.
 pub(super) fn after_training(

@@ -57,7 +57,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         for images in IMAGES {
             match row(&name, &seeds, images, arguments.show) {
                 Some(row) => rows.push(row),
-                None if images.need_whole_cubes() => (),
+                // Only whole cubes have both directions: no run is asked for them that has none.
+                None if images.need_whole_cubes()
+                    && seeds.iter().all(|seed| images.scores(seed).is_none()) => {}
                 None => say_what_is_missing(kind, images),
             }
         }
@@ -156,12 +158,20 @@ fn row(name: &str, seeds: &[&Metrics], images: Images, show: Show) -> Option<Vec
 }
 
 fn say_what_is_missing(kind: &[&EvaluatedRun], images: Images) {
+    let option = match images {
+        Images::First | Images::Each | Images::Mean => " --images all",
+        // With the data of the training; a calibration is made on the way.
+        Images::CalibratedMean => "",
+        Images::MeanOfBothDirections | Images::CalibratedMeanOfBothDirections => {
+            " --both-directions"
+        }
+    };
     for run in kind
         .iter()
         .filter(|run| images.scores(&run.metrics).is_none())
     {
         note(format_args!(
-            "{} has no scores of {}; for these: dawn21 evaluate {} DATA --images all",
+            "{} has no scores of {}; for these: dawn21 evaluate {} DATA{option}",
             run.run.path().display(),
             images.name(),
             quoted(run.run.path())

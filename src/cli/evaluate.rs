@@ -12,7 +12,7 @@ use crate::atomic_file::FileError;
 use crate::data::batches::{ImageReader, all_images, first_images};
 use crate::data::dataset::Dataset;
 use crate::data::scaling::TargetScaling;
-use crate::data::slices::Slicing;
+use crate::data::slices::{ImageSet, Slicing};
 use crate::data::split::{Part, Split};
 use crate::evaluation::calibrated::{coverage, less_bias};
 use crate::evaluation::calibration::{Answer, Calibration};
@@ -31,7 +31,8 @@ use crate::training::run_record::RunRecord;
 pub(super) struct Arguments {
     /// Run directory
     run: PathBuf,
-    /// Data directory with true parameters
+    /// Data directory with true parameters; other than that of the training, light-cones that the network has not
+    /// seen
     data: PathBuf,
     /// Light-cones to score; absent: `test` for the data that the run was trained on, else `all`
     #[arg(long)]
@@ -99,6 +100,12 @@ pub(super) const BATCH_SIZE: usize = 64;
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     arguments.threads.apply()?;
+    if arguments.both_directions && arguments.images == Images::First {
+        return Err(CommandError::Usage(
+            "--images first leaves out what --both-directions asks for; give one of them"
+                .to_string(),
+        ));
+    }
     let run = RunDirectory::open(&arguments.run)?;
     let record = RunRecord::read_unless_imported(&run.record())?;
     let seed = record.as_ref().map_or(0, |record| record.config.seed);
@@ -120,8 +127,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         false => slicing.clone(),
     };
     let images = match arguments.images {
-        Images::First if !arguments.both_directions => first_images(&light_cones),
-        _ => all_images(&light_cones, &predicted),
+        Images::First => first_images(&light_cones),
+        Images::All => all_images(&light_cones, &predicted),
     };
     let scaling = TargetScaling::new(&description.parameters);
     let reader = ImageReader::new(&dataset, &predicted, description.input, scaling.clone())?;
@@ -134,8 +141,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let first = of_first_images(&physical);
     let scored = |predictions: &[ImagePrediction]| score(predictions, parameters, seed);
     let scores = scored(&first);
-    let own_images = slicing.images().len();
-    let one_direction = of_images_before(own_images, &physical);
+    let upright = of_images_before(slicing.images().len(), &physical);
     let calibration = match arguments.weights {
         Weights::Best if own_data => {
             let split = Split::read(&run.split(), &dataset)?;
@@ -163,12 +169,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let independent = !own_data || part == PartArgument::Test;
     let calibration = calibration.filter(|_| independent);
     let calibration = calibration.as_ref();
-    let several = one_direction.len() > first.len();
-    let mean = several.then(|| mean_scores(&one_direction, own_images, calibration, &scored));
+    let several = upright.len() > first.len();
+    let mean = several.then(|| mean_scores(&upright, slicing.image_set(), calibration, &scored));
     let mean = mean.unwrap_or_default();
     let both = arguments
         .both_directions
-        .then(|| mean_scores(&physical, 2 * own_images, calibration, &scored));
+        .then(|| mean_scores(&physical, predicted.image_set(), calibration, &scored));
     let both = both.unwrap_or_default();
     let metrics = Metrics {
         program: concat!("dawn21 ", env!("CARGO_PKG_VERSION")).to_string(),
@@ -188,7 +194,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         loss: predictions.of_first_images(&images).loss(),
         bootstrap_seed: seed,
         parameters: scores.parameters,
-        each_image: several.then(|| scored(&one_direction)),
+        each_image: several.then(|| scored(&upright)),
         mean_of_images: mean.scores,
         calibrated_mean: mean.calibrated,
         mean_of_both_directions: both.scores,
@@ -232,15 +238,15 @@ struct MeanScores {
     coverage: Option<Vec<Coverage>>,
 }
 
-/// Of the mean over `images` images of each light-cone, as it is and less its bias.
+/// Of the mean over these images of each light-cone, as it is and less its bias.
 fn mean_scores(
     predictions: &[ImagePrediction],
-    images: usize,
+    images: ImageSet,
     calibration: Option<&Calibration>,
     scored: &impl Fn(&[ImagePrediction]) -> Scores,
 ) -> MeanScores {
     let means = mean_by_light_cone(predictions);
-    let of = Answer::MeanOf(images);
+    let of = Answer::Mean(images);
     let less_bias = calibration.and_then(|c| less_bias(c, of, &means));
     MeanScores {
         scores: Some(scored(&means)),

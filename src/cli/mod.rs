@@ -68,6 +68,8 @@ enum Command {
     Train(train::Arguments),
     /// Score a trained network against the true parameters of a data directory
     Evaluate(evaluate::Arguments),
+    /// Measure the uncertainties of a network anew, on light-cones that it was not trained on
+    Calibrate(calibrate::Arguments),
     /// Print R2 of several evaluated runs, over their seeds, beside published values
     Compare(compare::Arguments),
     /// Print the parameters that a trained network reads out of cubes or images, as csv
@@ -164,6 +166,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(arguments) => inspect::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Train(arguments) => train::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Calibrate(arguments) => calibrate::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Compare(arguments) => compare::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Predict(arguments) => predict::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::ImportModel(arguments) => {

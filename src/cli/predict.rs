@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::images::{locate, parse_shape};
+use super::images::{Located, locate, parse_shape};
 use super::model_argument::{self, Weights};
 use super::output::note;
 use super::predictor::{Prediction, Predictor, csv_field};
@@ -60,9 +60,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         };
         let predictions = predictor.predict(&located, &mut engine)?;
         if arguments.mean {
-            let mean = predictor.mean(&predictions);
-            if !arguments.quiet {
-                note_on_mean(&predictor, file, predictions.len());
+            let mean = predictor.mean(&located, &predictions);
+            if !arguments.quiet && mean.recoveries.iter().any(Option::is_none) {
+                note_on_mean(&predictor, file, &located);
             }
             let place = predictions.len().to_string();
             write_row(&mut output, arguments, file, [&place, ""], &mean)?;
@@ -82,8 +82,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// One line of the csv, and a warning of an image unlike those trained on. `place` is which image of the file it
-/// is, as fields and in words.
+/// One line of the csv, and a warning of an image unlike those trained on. Which image of the file it is: as fields
+/// and in words.
 fn write_row(
     output: &mut impl Write,
     arguments: &Arguments,
@@ -103,18 +103,19 @@ fn write_row(
     Ok(())
 }
 
-/// Says why the mean over the images of a file has no uncertainty.
-fn note_on_mean(predictor: &Predictor, file: &Path, images: usize) {
+/// Says why the mean over the images of a file has no uncertainty, where others have one.
+fn note_on_mean(predictor: &Predictor, file: &Path, located: &Located) {
     let Some(calibration) = &predictor.calibration else {
         return;
     };
-    let known: Vec<usize> = calibration.means_known().collect();
-    if !known.contains(&images) {
-        let known: Vec<String> = known.iter().map(ToString::to_string).collect();
-        note(format_args!(
-            "note: {}: the uncertainty of a mean over {images} images is not known, only of one over {}",
-            file.display(),
-            known.join(" or ")
-        ));
-    }
+    let known: Vec<String> = calibration.means_known().map(|m| m.to_string()).collect();
+    let known = match known.is_empty() {
+        true => "this calibration has none".to_string(),
+        false => format!("only over {}", known.join(" or ")),
+    };
+    note(format_args!(
+        "note: {}: no uncertainty is known of the mean over {}, {known}; `dawn21 calibrate` measures more",
+        file.display(),
+        located.slicing.image_set()
+    ));
 }

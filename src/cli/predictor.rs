@@ -114,24 +114,26 @@ impl Predictor {
     }
 
     /// The prediction for a light-cone: the mean over those for all its images.
-    pub(super) fn mean(&self, images: &[Prediction]) -> Prediction {
+    pub(super) fn mean(&self, located: &Located, images: &[Prediction]) -> Prediction {
         let parameters = self.model.description.parameters.len();
-        let mean = |index| {
-            images
-                .iter()
-                .map(|p: &Prediction| p.values[index])
-                .sum::<f64>()
-        };
+        let of = |index| images.iter().map(move |image| image.values[index]);
         let values: Vec<f64> = (0..parameters)
-            .map(|index| mean(index) / images.len() as f64)
+            .map(|index| of(index).sum::<f64>() / images.len() as f64)
             .collect();
-        let mut warnings = images.iter().map(|p| &p.warning).filter(|w| !w.is_empty());
-        let unlike = warnings.clone().count();
+        let places = located.slices.iter().zip(images);
+        let mut unlike = places.filter(|(_, image)| !image.warning.is_empty());
+        let count = unlike.clone().count();
+        let warning = unlike.next().map_or(String::new(), |(place, image)| {
+            let place = place.map_or(String::new(), |place| format!(", the first {place}"));
+            format!(
+                "{count} of {} images{place}: {}",
+                images.len(),
+                image.warning
+            )
+        });
         Prediction {
-            recoveries: self.recoveries(Answer::MeanOf(images.len()), &values),
-            warning: warnings.next().map_or(String::new(), |first| {
-                format!("{unlike} of {} images: {first}", images.len())
-            }),
+            recoveries: self.recoveries(Answer::Mean(located.slicing.image_set()), &values),
+            warning,
             values,
         }
     }

@@ -46,6 +46,15 @@ pub enum DataError {
         /// Line and reason.
         source: csv::Error,
     },
+    /// Images of both directions were asked for.
+    #[error(
+        "there are no images of constant x: they need whole cubes with as many cells along y as along x, found {found}; \
+         leave out --both-directions"
+    )]
+    OneDirection {
+        /// The cells on the sky.
+        found: String,
+    },
     /// The slices asked for do not fit the box.
     #[error("slices.{field} = {found}: expected {expected}")]
     Slices {

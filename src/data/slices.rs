@@ -1,7 +1,7 @@
 //! Which 2-D images are cut from a light-cone (Gillet et al. 2019, section 2.2 and figure 2).
 //!
 //! Planes of constant y, `separation_mpc` apart so that they see different structures, each split
-//! into `halves` along x. An image is (nx/halves, nz): rows along x on the sky, columns along the line
+//! into `halves` along x; where it is asked for, planes of constant x as well, split along y. An image is (nx/halves, nz): rows along x on the sky, columns along the line
 //! of sight.
 
 use std::fmt;
@@ -77,6 +77,27 @@ impl fmt::Display for SliceIndex {
     }
 }
 
+/// Which images of a light-cone there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageSet {
+    /// Their number.
+    pub images: usize,
+    /// Whether half of them are of constant x.
+    pub both_directions: bool,
+}
+
+impl fmt::Display for ImageSet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plural = if self.images == 1 { "" } else { "s" };
+        write!(formatter, "{} image{plural}", self.images)?;
+        match self.both_directions {
+            true => write!(formatter, " of both directions"),
+            false => Ok(()),
+        }
+    }
+}
+
 /// The images of every light-cone of a data set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slicing {
@@ -141,17 +162,24 @@ impl Slicing {
         })
     }
 
-    /// The same images, and after them those at the same places of constant x: the other two sides of the box,
-    /// which show other structures.
+    /// Which images these are.
+    #[must_use]
+    pub fn image_set(&self) -> ImageSet {
+        ImageSet {
+            images: self.images.len(),
+            both_directions: self.images.iter().any(|image| image.transposed),
+        }
+    }
+
+    /// The same images, and after them those at the same places of constant x: the box seen along its other axis
+    /// on the sky, where its structures are others.
     ///
     /// # Errors
-    /// [`DataError::Slices`] when cubes hold some planes only, or are not square on the sky.
+    /// [`DataError::OneDirection`] when cubes hold some planes only, or are not square on the sky.
     pub fn both_directions(&self, manifest: &Manifest) -> Result<Self, DataError> {
         if !manifest.has_square_sky() {
-            return Err(DataError::Slices {
-                field: "both directions",
+            return Err(DataError::OneDirection {
                 found: manifest.sky(),
-                expected: "whole cubes with as many cells along y as along x".to_string(),
             });
         }
         let mut images = self.images.clone();
@@ -188,7 +216,7 @@ impl Slicing {
         (0..stored).all(holds)
     }
 
-    /// Cells along x of an image.
+    /// Cells on the sky of an image: along x, or y when transposed.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.rows

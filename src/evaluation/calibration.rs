@@ -1,27 +1,23 @@
-//! `calibration.json`: what the validation images say about a model's answers.
+//! `calibration.json`: what images that a model was not trained on say about its answers.
 //!
 //! Uncertainties of the parameters as functions of the prediction, and the domain of images for which they
 //! hold. It belongs to one set of weights and lies beside the model file.
 
-use std::collections::BTreeMap;
+mod measure;
+
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::domain::{Departure, Domain, ImageFeatures};
-use super::image_statistics::{structure, temperatures};
-use super::prediction::{PredictionError, Predictions, in_physical_units, pairs_of};
+use super::prediction::PredictionError;
 use super::recovery::{Recovery, RecoveryCurve};
-use super::scores::{mean_by_light_cone, of_images_before};
 use crate::atomic_file::{FileError, write_bytes_atomically};
-use crate::data::batches::{ImageIndex, ImageReader, all_images, batch_ranges};
-use crate::data::dataset::Dataset;
-use crate::data::scaling::TargetScaling;
-use crate::data::slices::Slicing;
-use crate::model::engine::Engine;
+use crate::data::slices::ImageSet;
 use crate::model::execution::ExecutionError;
 use crate::model::model_file::{Model, ModelDescription};
+
+pub use measure::CalibrationData;
 
 /// The uncertainty of one parameter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,9 +27,20 @@ pub struct ParameterCalibration {
     pub name: String,
     /// Bias and uncertainty by prediction of one image, in the parameter's unit.
     pub recovery: RecoveryCurve,
-    /// The same of the mean over a light-cone's images, by their number. It has a curve of its own: less of it is
-    /// noise, and where estimates shrink towards the middle of the range, their mean still does.
-    pub mean_recoveries: BTreeMap<usize, RecoveryCurve>,
+    /// The same of means over a light-cone's images. They have curves of their own: less of them is noise, and
+    /// where estimates shrink towards the middle of the range, their mean still does.
+    #[serde(default)]
+    pub mean_recoveries: Vec<MeanRecovery>,
+}
+
+/// The uncertainty of the mean over a light-cone's images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeanRecovery {
+    /// Which images.
+    pub of: ImageSet,
+    /// Bias and uncertainty by that mean, in the parameter's unit.
+    pub recovery: RecoveryCurve,
 }
 
 /// The content of `calibration.json`.
@@ -52,9 +59,9 @@ pub struct Calibration {
     pub step: u64,
     /// Validation loss of the weights.
     pub validation_loss: Option<f64>,
-    /// Fingerprint of the data.
+    /// Fingerprint of the data that it was measured with.
     pub fingerprint: String,
-    /// Number of validation light-cones.
+    /// Number of light-cones that it was measured with.
     pub light_cones: usize,
     /// Number of their images.
     pub images: usize,
@@ -72,11 +79,8 @@ struct Kind {
 }
 
 const FORMAT: &str = "dawn21-calibration";
+/// Version 1 had no curves of means.
 const VERSION: u32 = 2;
-/// Training images that define the domain; more would not change it.
-const MOST_TRAINING_IMAGES: usize = 2000;
-/// Images per forward pass.
-const BATCH_SIZE: usize = 64;
 
 /// Why there is no calibration.
 #[derive(Debug, thiserror::Error)]
@@ -122,90 +126,11 @@ pub enum CalibrationError {
 pub enum Answer {
     /// One image.
     Image,
-    /// A light-cone: the mean over the predictions of that many images, all that are cut from it in one or in
-    /// both directions.
-    MeanOf(usize),
-}
-
-/// Which light-cones of a data set a model was trained and validated on.
-#[derive(Debug, Clone, Copy)]
-pub struct CalibrationData<'a> {
-    /// The data set of the training.
-    pub dataset: &'a Dataset,
-    /// Its images.
-    pub slicing: &'a Slicing,
-    /// Training light-cones.
-    pub training: &'a [usize],
-    /// Validation light-cones.
-    pub validation: &'a [usize],
+    /// A light-cone: the mean over the predictions of these images of it.
+    Mean(ImageSet),
 }
 
 impl Calibration {
-    /// Calibrates a model with all images of its validation light-cones, and images of at most 2000 of its
-    /// training images; `progress` is called with the images done and their number.
-    ///
-    /// # Errors
-    /// [`CalibrationError`] when an image cannot be read or there is none.
-    pub fn measure(
-        model: &Model,
-        data: &CalibrationData<'_>,
-        mut progress: impl FnMut(usize, usize),
-    ) -> Result<Self, CalibrationError> {
-        let description = &model.description;
-        let scaling = TargetScaling::new(&description.parameters);
-        // Those of constant x only for their mean: one image is asked for as it was trained on.
-        let own = data.slicing.images().len();
-        let both = data.slicing.both_directions(data.dataset.manifest());
-        let slicing = both.unwrap_or_else(|_| data.slicing.clone());
-        let reader = ImageReader::new(data.dataset, &slicing, description.input, scaling.clone())
-            .map_err(PredictionError::from)?;
-        let validation = all_images(data.validation, &slicing);
-        let training = evenly_chosen(
-            &all_images(data.training, data.slicing),
-            MOST_TRAINING_IMAGES,
-        );
-        let count = validation.len() + training.len();
-        let mut engine = model.engine()?;
-        let seen = examine(&mut engine, &reader, &validation, |done| {
-            progress(done, count);
-        })?;
-        let known = examine(&mut engine, &reader, &training, |done| {
-            progress(validation.len() + done, count);
-        })?;
-        let physical = in_physical_units(&seen.predictions, &validation, data.dataset, &scaling);
-        let one_direction = of_images_before(own, &physical);
-        let means = [
-            (own, mean_by_light_cone(&one_direction)),
-            (slicing.images().len(), mean_by_light_cone(&physical)),
-        ];
-        let usual = seen.features.into_iter().zip(&validation);
-        let usual = usual.filter(|(_, index)| index.image < own);
-        let usual: Vec<ImageFeatures> = usual.map(|(features, _)| features).collect();
-        let parameters = description.parameters.iter().enumerate();
-        let parameters = parameters.map(|(index, parameter)| ParameterCalibration {
-            name: parameter.name.clone(),
-            recovery: RecoveryCurve::fit(&pairs_of(&one_direction, index)),
-            mean_recoveries: means
-                .iter()
-                .map(|(images, means)| (*images, RecoveryCurve::fit(&pairs_of(means, index))))
-                .collect(),
-        });
-        let parameters = parameters.collect();
-        Ok(Self {
-            format: FORMAT.to_string(),
-            version: VERSION,
-            program: concat!("dawn21 ", env!("CARGO_PKG_VERSION")).to_string(),
-            epoch: description.epoch,
-            step: description.step,
-            validation_loss: description.validation_loss,
-            fingerprint: data.dataset.fingerprint(),
-            light_cones: data.validation.len(),
-            images: one_direction.len(),
-            parameters,
-            domain: Domain::fit(&known.features, &usual).ok_or(CalibrationError::NoImages)?,
-        })
-    }
-
     /// Whether it was made for the weights of a model.
     #[must_use]
     pub fn is_of(&self, description: &ModelDescription) -> bool {
@@ -244,9 +169,9 @@ impl Calibration {
         // Other versions have other fields.
         let Kind { format, version } =
             serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
-        if format != FORMAT || version != VERSION {
+        if format != FORMAT || !(1..=VERSION).contains(&version) {
             return Err(content(format!(
-                "expected {FORMAT} version {VERSION}, found {format} version {version}; `dawn21 evaluate RUN DATA` \
+                "expected {FORMAT} version 1 to {VERSION}, found {format} version {version}; `dawn21 evaluate RUN DATA` \
                  with the data of the training makes it anew"
             )));
         }
@@ -274,10 +199,10 @@ impl Calibration {
         Ok(Some(calibration))
     }
 
-    /// Over how many images of a light-cone a mean has a curve.
-    pub fn means_known(&self) -> impl Iterator<Item = usize> {
+    /// The images whose mean has a curve.
+    pub fn means_known(&self) -> impl Iterator<Item = ImageSet> {
         let first = self.parameters.iter().take(1);
-        first.flat_map(|parameter| parameter.mean_recoveries.keys().copied())
+        first.flat_map(|parameter| parameter.mean_recoveries.iter().map(|mean| mean.of))
     }
 
     /// Bias and uncertainty of each prediction, in physical units.
@@ -289,11 +214,17 @@ impl Calibration {
             .collect()
     }
 
-    /// The curve of each parameter; none for a mean over another number of images than it was measured with.
+    /// The curve of each parameter; none for a mean over other images than it was measured with.
     pub fn curves(&self, of: Answer) -> impl Iterator<Item = Option<&RecoveryCurve>> {
         self.parameters.iter().map(move |parameter| match of {
             Answer::Image => Some(&parameter.recovery),
-            Answer::MeanOf(images) => parameter.mean_recoveries.get(&images),
+            // The mean over one image is that image.
+            Answer::Mean(ImageSet { images: 1, .. }) => Some(&parameter.recovery),
+            Answer::Mean(set) => {
+                let mut means = parameter.mean_recoveries.iter();
+                let found = means.find(|mean| mean.of == set);
+                found.map(|mean| &mean.recovery)
+            }
         })
     }
 
@@ -301,84 +232,5 @@ impl Calibration {
     #[must_use]
     pub fn departures(&self, features: &ImageFeatures) -> Vec<Departure> {
         self.domain.departures(features)
-    }
-}
-
-/// At most `most` of the images, evenly spaced.
-fn evenly_chosen(images: &[ImageIndex], most: usize) -> Vec<ImageIndex> {
-    let count = images.len().min(most);
-    (0..count)
-        .map(|i| images[i * images.len() / count])
-        .collect()
-}
-
-/// Predictions and features of some images.
-struct Examined {
-    predictions: Predictions,
-    features: Vec<ImageFeatures>,
-}
-
-fn examine(
-    engine: &mut Engine,
-    reader: &ImageReader<'_>,
-    images: &[ImageIndex],
-    mut progress: impl FnMut(usize),
-) -> Result<Examined, CalibrationError> {
-    let [rows, columns] = engine.architecture().image();
-    let mut predictions = Predictions::default();
-    let mut features = Vec::with_capacity(images.len());
-    let mut targets = Vec::new();
-    for range in batch_ranges(images.len(), BATCH_SIZE) {
-        let batch = &images[range.clone()];
-        reader
-            .read_batch(batch, engine.input_mut(), &mut targets)
-            .map_err(PredictionError::from)?;
-        let statistics: Vec<_> = engine
-            .input_mut()
-            .par_chunks_exact(rows * columns)
-            .zip(batch)
-            .map(|(pixels, &index)| {
-                let cells_mk = reader.read_cells(index)?;
-                Ok((temperatures(&cells_mk), structure(pixels, columns)))
-            })
-            .collect::<Result<_, PredictionError>>()?;
-        engine.predict().map_err(PredictionError::from)?;
-        let network = engine.features();
-        features.extend(statistics.into_iter().zip(network).map(
-            |((temperatures, structure), network)| ImageFeatures {
-                temperatures,
-                structure,
-                network,
-            },
-        ));
-        predictions.outputs.extend_from_slice(engine.output());
-        predictions.targets.extend_from_slice(&targets);
-        progress(range.end);
-    }
-    Ok(Examined {
-        predictions,
-        features,
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn chosen_images_are_evenly_spaced() {
-        let images: Vec<ImageIndex> = (0..10)
-            .map(|light_cone| ImageIndex {
-                light_cone,
-                image: 0,
-            })
-            .collect();
-        let chosen = |most| -> Vec<usize> {
-            let chosen = evenly_chosen(&images, most);
-            chosen.iter().map(|index| index.light_cone).collect()
-        };
-        assert_eq!(chosen(4), [0, 2, 5, 7]);
-        assert_eq!(chosen(20), (0..10).collect::<Vec<_>>());
-        assert!(evenly_chosen(&[], 3).is_empty());
     }
 }

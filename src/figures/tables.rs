@@ -203,17 +203,21 @@ pub(super) fn errors(metrics: &Metrics, parameters: &[ParameterDescription]) -> 
     table(&header, &rows)
 }
 
-/// R2 by the first image of each light-cone, by each image, and by the mean over a light-cone's images; none
-/// where only the first ones were predicted.
+/// R2 by the first image of each light-cone, and by what else was predicted of it; none where nothing was.
 pub(super) fn image_sets(metrics: &Metrics, parameters: &[ParameterDescription]) -> Option<String> {
-    let each = metrics.each_image.as_ref()?;
     let sets: Vec<(Images, &[ParameterScores])> = IMAGES
         .iter()
         .filter_map(|&images| Some((images, images.scores(metrics)?)))
         .collect();
+    if sets.len() < 2 {
+        return None;
+    }
     let mut header = vec!["<i>R</i><sup>2</sup> [68 %] by".to_string()];
     header.extend(sets.iter().map(|(images, _)| match images {
-        Images::Each => format!("{} ({})", images.name(), each.predictions),
+        Images::Each => {
+            let predictions = metrics.each_image.as_ref().map_or(0, |s| s.predictions);
+            format!("{} ({predictions})", images.name())
+        }
         _ => format!("{} ({})", images.name(), metrics.light_cones),
     }));
     let rows: Vec<Vec<String>> = parameters
@@ -236,20 +240,11 @@ pub(super) fn image_sets(metrics: &Metrics, parameters: &[ParameterDescription])
 /// without a calibration.
 pub(super) fn coverage(metrics: &Metrics, parameters: &[ParameterDescription]) -> Option<String> {
     let percent = |share: f64| format!("{:.0} %", 100.0 * share);
-    let sets = [
-        (Images::First, &metrics.coverage),
-        (Images::CalibratedMean, &metrics.coverage_of_mean),
-        (
-            Images::CalibratedMeanOfBothDirections,
-            &metrics.coverage_of_mean_of_both_directions,
-        ),
-    ];
     let mut header = vec!["truths within 1 and 2 uncertainties of".to_string()];
     header.extend(parameters.iter().map(|parameter| symbol(parameter).html()));
     let mut rows = Vec::new();
-    for (images, coverage) in sets {
-        let Some(coverage) = coverage else { continue };
-        let mut row = vec![images.name().to_string()];
+    for (name, coverage) in metrics.coverages() {
+        let mut row = vec![name.to_string()];
         row.extend(coverage.iter().map(
             |Coverage {
                  within_one,
@@ -277,7 +272,7 @@ pub(super) fn uncertainties(
     let mut rows = Vec::new();
     for (parameter, calibrated) in parameters.iter().zip(&calibration.parameters) {
         let means = calibrated.mean_recoveries.iter();
-        let means = means.map(|(images, curve)| (format!("mean of {images}"), curve));
+        let means = means.map(|mean| (format!("mean of {}", mean.of), &mean.recovery));
         let one = ("one image".to_string(), &calibrated.recovery);
         for (of, curve) in std::iter::once(one).chain(means) {
             let mut row = vec![symbol(parameter).then(in_unit(parameter)).html(), of];

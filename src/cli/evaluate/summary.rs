@@ -54,24 +54,14 @@ pub(super) fn print(metrics: &Metrics) -> Result<(), CommandError> {
         "{} images of {} light-cones ({}), epoch {}, loss {:.6}",
         metrics.images, metrics.light_cones, metrics.part, metrics.epoch, metrics.loss
     ))?;
-    if metrics.each_image.is_some() {
-        print_image_sets(metrics)?;
-    }
-    for (of, coverage) in [
-        ("", &metrics.coverage),
-        (" of the calibrated mean", &metrics.coverage_of_mean),
-        (
-            " of the calibrated mean of both directions",
-            &metrics.coverage_of_mean_of_both_directions,
-        ),
-    ] {
-        let Some(coverage) = coverage else { continue };
+    print_image_sets(metrics)?;
+    for (of, coverage) in metrics.coverages() {
         let shares = coverage
             .iter()
             .map(|c| format!("{} {:.0} %", c.name, 100.0 * c.within_one));
         let shares: Vec<String> = shares.collect();
         line(format_args!(
-            "truths within the uncertainty{of} (68 % expected): {}",
+            "truths within the uncertainty of the {of} (68 % expected): {}",
             shares.join(", ")
         ))?;
     }
@@ -81,12 +71,15 @@ pub(super) fn print(metrics: &Metrics) -> Result<(), CommandError> {
     Ok(())
 }
 
-/// R2 by the images of a light-cone that count.
+/// R2 by the images of a light-cone that count; the first ones alone are in the table above.
 fn print_image_sets(metrics: &Metrics) -> Result<(), CommandError> {
     let sets: Vec<(&str, &[ParameterScores])> = IMAGES
         .iter()
         .filter_map(|images| Some((images.name(), images.scores(metrics)?)))
         .collect();
+    if sets.len() < 2 {
+        return Ok(());
+    }
     let mut rows = vec![vec!["R2 by".to_string()]];
     rows[0].extend(sets.iter().map(|(name, _)| (*name).to_string()));
     for (index, parameter) in metrics.parameters.iter().enumerate() {
