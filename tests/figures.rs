@@ -109,7 +109,7 @@ fn figures_and_report_of_an_evaluated_run_are_complete() {
         "first image of 4 light-cones (test)",
         "each image (12)",
         "mean of images (4)",
-        "from 12 images of 4 validation light-cones",
+        "from 12 images of 4 light-cones that it was not trained on",
         "epochs = 4",
         "width=device-width",
     ] {
@@ -349,7 +349,7 @@ fn one_image_of_each_light_cone_trains_a_network_of_its_own() {
         "the other run has a column"
     );
     for said in [
-        "<th>each image (12)</th><th>mean of images (4)</th><th>calibrated mean (4)</th>",
+        "<td>calibrated mean (4)</td>",
         "<td>calibrated mean</td>",
         "<td>mean of 3 images</td>",
     ] {

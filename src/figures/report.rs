@@ -176,7 +176,7 @@ fn score_tables(material: &RunMaterial) -> String {
             html.push_str(match metrics.calibrated_mean {
                 Some(_) => {
                     "; the calibrated mean is that over its images less the bias that such means have among the \
-                     validation light-cones.</p>\n"
+                     light-cones of the calibration.</p>\n"
                 }
                 None => ".</p>\n",
             });
@@ -193,7 +193,7 @@ fn score_tables(material: &RunMaterial) -> String {
             html.push_str(&tables::uncertainties(calibration, parameters));
             html.push_str(&format!(
                 "<p>Recovery uncertainty of the prediction for one image, and of the mean over those of a light-cone, \
-                 from {} images of {} validation light-cones: what <code>dawn21 predict</code> and \
+                 from {} images of {} light-cones that it was not trained on: what <code>dawn21 predict</code> and \
                  <code>dawn21 predict --mean</code> give beside each value.</p>\n",
                 calibration.images, calibration.light_cones
             ));

@@ -205,34 +205,25 @@ pub(super) fn errors(metrics: &Metrics, parameters: &[ParameterDescription]) -> 
 
 /// R2 by the first image of each light-cone, and by what else was predicted of it; none where nothing was.
 pub(super) fn image_sets(metrics: &Metrics, parameters: &[ParameterDescription]) -> Option<String> {
-    let sets: Vec<(Images, &[ParameterScores])> = IMAGES
+    let rows: Vec<Vec<String>> = IMAGES
         .iter()
-        .filter_map(|&images| Some((images, images.scores(metrics)?)))
+        .filter_map(|&images| {
+            let scores = images.scores(metrics)?;
+            let predictions = match images {
+                Images::Each => metrics.each_image.as_ref()?.predictions,
+                _ => metrics.light_cones,
+            };
+            let mut row = vec![format!("{} ({predictions})", images.name())];
+            let cells = scores.iter().take(parameters.len());
+            row.extend(cells.map(|s| score(s.r2) + &interval(s.r2_interval, 0.001)));
+            Some(row)
+        })
         .collect();
-    if sets.len() < 2 {
+    if rows.len() < 2 {
         return None;
     }
     let mut header = vec!["<i>R</i><sup>2</sup> [68 %] by".to_string()];
-    header.extend(sets.iter().map(|(images, _)| match images {
-        Images::Each => {
-            let predictions = metrics.each_image.as_ref().map_or(0, |s| s.predictions);
-            format!("{} ({predictions})", images.name())
-        }
-        _ => format!("{} ({})", images.name(), metrics.light_cones),
-    }));
-    let rows: Vec<Vec<String>> = parameters
-        .iter()
-        .enumerate()
-        .map(|(index, parameter)| {
-            let mut row = vec![symbol(parameter).html()];
-            row.extend(sets.iter().map(|(_, scores)| {
-                scores.get(index).map_or(String::new(), |s| {
-                    score(s.r2) + &interval(s.r2_interval, 0.001)
-                })
-            }));
-            row
-        })
-        .collect();
+    header.extend(parameters.iter().map(|parameter| symbol(parameter).html()));
     Some(table(&header, &rows))
 }
 
