@@ -76,8 +76,8 @@ impl Calibration {
         })
     }
 
-    /// The same domain with the uncertainties measured anew, on all of a data set that the model was neither
-    /// trained nor validated on.
+    /// The same domain with the uncertainties measured anew, on all light-cones of a data set that the model was not
+    /// trained on.
     ///
     /// # Errors
     /// As [`Calibration::measure`].
