@@ -1,6 +1,6 @@
 //! Scores of several trainings of the same kind, which differ in their seeds.
 
-use super::results::Metrics;
+use super::results::{Coverage, Metrics};
 use super::scores::ParameterScores;
 
 /// Which predictions of a light-cone are scored.
@@ -42,6 +42,18 @@ impl Images {
             Self::MeanOfBothDirections => "mean of both directions",
             Self::CalibratedMeanOfBothDirections => "calibrated mean of both directions",
         }
+    }
+
+    /// How often the truth lies within their uncertainties; none where these are not known.
+    #[must_use]
+    pub fn coverage(self, metrics: &Metrics) -> Option<&[Coverage]> {
+        let coverage = match self {
+            Self::First => &metrics.coverage,
+            Self::CalibratedMean => &metrics.coverage_of_mean,
+            Self::CalibratedMeanOfBothDirections => &metrics.coverage_of_mean_of_both_directions,
+            Self::Each | Self::Mean | Self::MeanOfBothDirections => return None,
+        };
+        coverage.as_deref()
     }
 
     /// Whether only whole cubes have them.

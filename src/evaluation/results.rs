@@ -68,25 +68,6 @@ pub struct Metrics {
     pub coverage_of_mean_of_both_directions: Option<Vec<Coverage>>,
 }
 
-impl Metrics {
-    /// The coverage of what was predicted, with its name.
-    #[must_use]
-    pub fn coverages(&self) -> Vec<(&'static str, &[Coverage])> {
-        let all = [
-            ("first image", &self.coverage),
-            ("calibrated mean", &self.coverage_of_mean),
-            (
-                "calibrated mean of both directions",
-                &self.coverage_of_mean_of_both_directions,
-            ),
-        ];
-        let known = all.into_iter();
-        known
-            .filter_map(|(name, coverage)| Some((name, coverage.as_deref()?)))
-            .collect()
-    }
-}
-
 /// Shares of truths within one and two recovery uncertainties of the predictions; 0.683 and 0.954 are
 /// expected.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

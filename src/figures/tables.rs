@@ -234,8 +234,11 @@ pub(super) fn coverage(metrics: &Metrics, parameters: &[ParameterDescription]) -
     let mut header = vec!["truths within 1 and 2 uncertainties of".to_string()];
     header.extend(parameters.iter().map(|parameter| symbol(parameter).html()));
     let mut rows = Vec::new();
-    for (name, coverage) in metrics.coverages() {
-        let mut row = vec![name.to_string()];
+    for images in IMAGES {
+        let Some(coverage) = images.coverage(metrics) else {
+            continue;
+        };
+        let mut row = vec![images.name().to_string()];
         row.extend(coverage.iter().map(
             |Coverage {
                  within_one,

@@ -55,13 +55,17 @@ pub(super) fn print(metrics: &Metrics) -> Result<(), CommandError> {
         metrics.images, metrics.light_cones, metrics.part, metrics.epoch, metrics.loss
     ))?;
     print_image_sets(metrics)?;
-    for (of, coverage) in metrics.coverages() {
+    for images in IMAGES {
+        let Some(coverage) = images.coverage(metrics) else {
+            continue;
+        };
         let shares = coverage
             .iter()
             .map(|c| format!("{} {:.0} %", c.name, 100.0 * c.within_one));
         let shares: Vec<String> = shares.collect();
         line(format_args!(
-            "truths within the uncertainty of the {of} (68 % expected): {}",
+            "truths within the uncertainty of the {} (68 % expected): {}",
+            images.name(),
             shares.join(", ")
         ))?;
     }
