@@ -174,6 +174,17 @@ fn another_data_base_in_the_directory_is_refused() {
         error.contains("weak_coupling") || error.contains("physics"),
         "{error}"
     );
+    // A choice of which only the directory there tells.
+    let elsewhere = tempfile::tempdir().expect("temporary directory");
+    let mut there = small.clone();
+    there.simulation.physics.weak_coupling = true;
+    there.simulation.physics.poisson_haloes = false;
+    simulate(&there, elsewhere.path()).expect("a valid plan");
+    there.simulation.physics.poisson_haloes = true;
+    let error = simulate(&there, elsewhere.path())
+        .expect_err("other physics")
+        .to_string();
+    assert!(error.contains("`poisson_haloes` is false there"), "{error}");
     let mut other = small.clone();
     other.points[0].values[1] = 100.0;
     let error = simulate(&other, root.path())
@@ -328,12 +339,22 @@ fn command_runs_on_a_given_initial_density() {
         ("--final-density", "shell_density"),
         ("--lyman-alpha-heating=on", "lyman_alpha_heating"),
         ("--physics=21cmfast-3.4", "physics"),
+        ("--physics=21cmfast-4.1", "physics"),
+        ("--critical-contrast=1.7", "critical_density_contrast"),
+        ("--mean-haloes", "poisson_haloes"),
+        ("--radii-from-cell", "largest_bubble_radius"),
+        ("--static-contrast", "growing_contrast"),
+        ("--full-optical-depth", "thin_signal"),
         ("--r-mfp-mpc=5", "r_mfp_mpc"),
         ("--alpha-x=1.5", "alpha_x"),
     ] {
-        let (other, bytes) = run(key, &[switch]);
+        let (other, bytes) = run(switch.trim_start_matches('-'), &[switch]);
         assert!(bytes != plain, "{switch} changes nothing");
-        let value = |manifest: &Manifest| manifest.simulation.as_ref().expect("table")[key].clone();
+        let value = |manifest: &Manifest| {
+            let table = manifest.simulation.as_ref().expect("table");
+            table.get(key).cloned()
+        };
+        assert!(value(&other).is_some(), "{switch} is not recorded");
         assert_ne!(value(&other), value(&manifest), "{switch} is not recorded");
     }
 }

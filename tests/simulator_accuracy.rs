@@ -1,9 +1,11 @@
 //! The simulator against fields, histories and spectra of 21cmFAST 3.4.0 with the same initial conditions
 //! (`fixtures/21cmfast`).
 
-use std::fs;
-use std::path::PathBuf;
+mod common;
 
+use std::fs;
+
+use common::reference_fields::{correlation, field, fixture, mean};
 use dawn21::simulator::cosmology::{Background, GILLET_2019};
 use dawn21::simulator::execution::Execution;
 use dawn21::simulator::history::HistoryRow;
@@ -19,40 +21,6 @@ const GRID: Grid = Grid {
     fine_factor: 3,
 };
 const REDSHIFTS: [&str; 5] = ["19.802", "15.081", "10.038", "8.055", "7.041"];
-
-fn fixture(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("fixtures/21cmfast")
-        .join(name)
-}
-
-fn field(name: &str) -> Vec<f32> {
-    let path = fixture(name);
-    let bytes = fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    bytes
-        .as_chunks::<4>()
-        .0
-        .iter()
-        .map(|bytes| f32::from_le_bytes(*bytes))
-        .collect()
-}
-
-fn mean(values: &[f32]) -> f64 {
-    values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64
-}
-
-fn correlation(a: &[f32], b: &[f32]) -> f64 {
-    assert_eq!(a.len(), b.len());
-    let (mean_a, mean_b) = (mean(a), mean(b));
-    let (mut ab, mut aa, mut bb) = (0.0, 0.0, 0.0);
-    for (&x, &y) in a.iter().zip(b) {
-        let (x, y) = (f64::from(x) - mean_a, f64::from(y) - mean_b);
-        ab += x * y;
-        aa += x * x;
-        bb += y * y;
-    }
-    ab / (aa * bb).sqrt()
-}
 
 fn initial_conditions() -> InitialConditions {
     InitialConditions::from_density(
@@ -389,6 +357,15 @@ fn switch_sizes() {
             "final density",
             with(|p| p.shell_density = ShellDensity::Final),
         ),
+        (
+            "critical contrast 1.686",
+            with(|p| p.critical_density_contrast = 1.686),
+        ),
+        ("mean haloes", with(|p| p.poisson_haloes = false)),
+        ("radii from cell", with(|p| p.largest_bubble_radius = false)),
+        ("static contrast", with(|p| p.growing_contrast = false)),
+        ("full optical depth", with(|p| p.thin_signal = false)),
+        ("21cmfast-4.1", with(|p| *p = Physics::version_4_1())),
     ] {
         let other = run(Astrophysics::default(), physics);
         let (mut largest, mut at, mut neutral) = (0.0_f64, 0.0, 0.0_f64);

@@ -138,7 +138,8 @@ fn collapsed_fractions_match_to_2e_3() {
             .as_ref()
             .is_none_or(|(tvir, _)| (tvir - log10_tvir).abs() > 1e-9)
         {
-            let fraction = CollapsedFraction::new(&background, &power, 10_f64.powf(log10_tvir));
+            let fraction =
+                CollapsedFraction::new(&background, &power, 10_f64.powf(log10_tvir), 1.68);
             current = Some((log10_tvir, fraction));
         }
         let (_, fraction) = current.as_ref().expect("just set");
@@ -272,7 +273,7 @@ fn unit_depth_energies_match_to_3_percent() {
     let background = Background::new(&GILLET_2019);
     let power = LinearPower::new(&background);
     // The table was made for zeta 30 and log10 Tvir 4.699.
-    let collapse = CollapsedFraction::new(&background, &power, 10_f64.powf(4.699));
+    let collapse = CollapsedFraction::new(&background, &power, 10_f64.powf(4.699), 1.68);
     for row in table("nu_tau_one.csv") {
         let gas = MeanGas {
             redshift: row[0],

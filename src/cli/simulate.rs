@@ -135,6 +135,7 @@ impl SimulateArguments {
         let preset = match self.physics {
             PhysicsPreset::Gillet2019 => Physics::gillet_2019(),
             PhysicsPreset::Version34 => Physics::version_3_4(),
+            PhysicsPreset::Version41 => Physics::version_4_1(),
         };
         let toggle = |toggle: Option<Toggle>, preset| toggle.map_or(preset, |t| t == Toggle::On);
         Physics {
@@ -149,6 +150,13 @@ impl SimulateArguments {
             } else {
                 ShellDensity::Evolved
             },
+            critical_density_contrast: self
+                .critical_contrast
+                .unwrap_or(preset.critical_density_contrast),
+            poisson_haloes: preset.poisson_haloes && !self.mean_haloes,
+            largest_bubble_radius: preset.largest_bubble_radius && !self.radii_from_cell,
+            growing_contrast: preset.growing_contrast && !self.static_contrast,
+            thin_signal: preset.thin_signal && !self.full_optical_depth,
         }
     }
 

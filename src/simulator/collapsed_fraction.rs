@@ -1,6 +1,5 @@
 //! Share of the matter that is in haloes massive enough to form stars.
 
-use super::constants::CRITICAL_DENSITY_CONTRAST;
 use super::cosmology::Background;
 use super::power_spectrum::LinearPower;
 use super::spline::Spline;
@@ -14,15 +13,22 @@ pub struct CollapsedFraction {
     sigma_minimum: Spline,
     background: Background,
     virial_temperature_k: f64,
+    critical_contrast: f64,
 }
 
 /// Highest redshift of the tables: sources 500 Mpc beyond the first snapshot lie below it.
 const HIGHEST_REDSHIFT: f64 = 65.0;
 
 impl CollapsedFraction {
-    /// Tabulates the collapsed fractions between redshifts 4.5 and 65.
+    /// Tabulates the collapsed fractions between redshifts 4.5 and 65 for spheres that collapse at the linear
+    /// contrast `critical_contrast`.
     #[must_use]
-    pub fn new(background: &Background, power: &LinearPower, virial_temperature_k: f64) -> Self {
+    pub fn new(
+        background: &Background,
+        power: &LinearPower,
+        virial_temperature_k: f64,
+        critical_contrast: f64,
+    ) -> Self {
         const NODES: usize = 220;
         let (start, end) = (5.5_f64.ln(), (1.0 + HIGHEST_REDSHIFT).ln());
         let minimum = |ln_a: f64| {
@@ -31,7 +37,7 @@ impl CollapsedFraction {
         };
         let ln_sheth_tormen = Spline::tabulate(start, end, NODES, |ln_a| {
             let (z, minimum_mass) = minimum(ln_a);
-            sheth_tormen(power, background.growth(z), minimum_mass).ln()
+            sheth_tormen(power, background.growth(z), minimum_mass, critical_contrast).ln()
         });
         let sigma_minimum =
             Spline::tabulate(start, end, NODES, |ln_a| power.sigma(minimum(ln_a).1));
@@ -40,7 +46,35 @@ impl CollapsedFraction {
             sigma_minimum,
             background: background.clone(),
             virial_temperature_k,
+            critical_contrast,
         }
+    }
+
+    /// Linear density contrast at which a sphere collapses.
+    #[must_use]
+    pub fn critical_contrast(&self) -> f64 {
+        self.critical_contrast
+    }
+
+    /// Collapsed fractions at growth factor `growth` of regions with linear rms contrast `sigma_region`, in haloes
+    /// above the scale with `sigma_minimum` (both at redshift 0).
+    ///
+    /// `None` when the region is no larger than the smallest halo.
+    #[must_use]
+    pub fn conditional(
+        &self,
+        growth: f64,
+        sigma_minimum: f64,
+        sigma_region: f64,
+    ) -> Option<ConditionalCollapse> {
+        let variance = sigma_minimum * sigma_minimum - sigma_region * sigma_region;
+        (variance > 0.0).then(|| {
+            let b = 1.0 / (2.0 * variance).sqrt();
+            ConditionalCollapse {
+                a: self.critical_contrast / growth * b,
+                b,
+            }
+        })
     }
 
     /// Smallest mass of a star-forming halo at redshift `z`, in solar masses.
@@ -67,12 +101,17 @@ impl CollapsedFraction {
     #[must_use]
     pub fn press_schechter(&self, z: f64) -> f64 {
         let spread = std::f64::consts::SQRT_2 * self.background.growth(z) * self.sigma_minimum(z);
-        complementary_error_function(CRITICAL_DENSITY_CONTRAST / spread)
+        complementary_error_function(self.critical_contrast / spread)
     }
 }
 
 /// `int M dn/dM dM / rho` above `minimum_mass` at growth factor `growth`.
-fn sheth_tormen(power: &LinearPower, growth: f64, minimum_mass: f64) -> f64 {
+fn sheth_tormen(
+    power: &LinearPower,
+    growth: f64,
+    minimum_mass: f64,
+    critical_contrast: f64,
+) -> f64 {
     const A: f64 = 0.73;
     const P: f64 = 0.175;
     const AMPLITUDE: f64 = 0.353;
@@ -89,7 +128,7 @@ fn sheth_tormen(power: &LinearPower, growth: f64, minimum_mass: f64) -> f64 {
         let mass = ln_mass.exp();
         let sigma = power.sigma(mass);
         let dsigma_dm = -power.variance_slope(mass) / (2.0 * sigma);
-        let nu = A.sqrt() * CRITICAL_DENSITY_CONTRAST / (sigma * growth);
+        let nu = A.sqrt() * critical_contrast / (sigma * growth);
         mass * dsigma_dm / sigma
             * (2.0 / std::f64::consts::PI).sqrt()
             * AMPLITUDE
@@ -129,22 +168,6 @@ pub struct ConditionalCollapse {
 pub const SMALLEST_COLLAPSED_FRACTION: f64 = 1e-6;
 
 impl ConditionalCollapse {
-    /// For regions with linear rms contrast `sigma_region`, haloes above the scale with `sigma_minimum`
-    /// (both at redshift 0), and contrasts extrapolated linearly to redshift 0.
-    ///
-    /// `None` when the region is no larger than the smallest halo.
-    #[must_use]
-    pub fn new(growth: f64, sigma_minimum: f64, sigma_region: f64) -> Option<Self> {
-        let variance = sigma_minimum * sigma_minimum - sigma_region * sigma_region;
-        (variance > 0.0).then(|| {
-            let b = 1.0 / (2.0 * variance).sqrt();
-            Self {
-                a: CRITICAL_DENSITY_CONTRAST / growth * b,
-                b,
-            }
-        })
-    }
-
     /// Collapsed fraction at a contrast extrapolated to redshift 0.
     #[must_use]
     pub fn fraction(&self, contrast: f64) -> f64 {

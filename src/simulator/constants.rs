@@ -47,8 +47,10 @@ pub const GRAMS_PER_SOLAR_MASS: f64 = 1.989e33;
 pub const SECONDS_PER_YEAR: f64 = 3.155_622_6e7;
 /// 100 km/s/Mpc in 1/s.
 pub const HUNDRED_KM_S_MPC: f64 = 3.2407e-18;
-/// Linear density contrast at collapse.
+/// Linear density contrast at collapse in 21cmFAST 1 to 3.
 pub const CRITICAL_DENSITY_CONTRAST: f64 = 1.68;
+/// Linear density contrast at collapse in 21cmFAST 4.
+pub const CRITICAL_DENSITY_CONTRAST_4: f64 = 1.686;
 /// Mass fraction of helium in the baryons.
 pub const HELIUM_MASS_FRACTION: f64 = 0.245;
 /// Radiation density today over the critical density.

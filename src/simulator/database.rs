@@ -207,11 +207,18 @@ impl DatabasePlan {
             line_optical_depth,
             weak_coupling,
             shell_density,
+            critical_density_contrast,
+            poisson_haloes,
+            largest_bubble_radius,
+            growing_contrast,
+            thin_signal,
         } = simulation.physics.clone();
         let name = if simulation.physics == Physics::gillet_2019() {
             "2019"
         } else if simulation.physics == Physics::version_3_4() {
             "21cmfast-3.4"
+        } else if simulation.physics == Physics::version_4_1() {
+            "21cmfast-4.1"
         } else {
             "custom"
         };
@@ -235,6 +242,28 @@ impl DatabasePlan {
             }
             .into(),
         );
+        // What came with 21cmFAST 4 is left out of the table where it is not used, so that older data stay the same.
+        let older = Physics::gillet_2019();
+        if critical_density_contrast != older.critical_density_contrast {
+            insert(
+                "critical_density_contrast",
+                critical_density_contrast.into(),
+            );
+        }
+        for (key, value, usual) in [
+            ("poisson_haloes", poisson_haloes, older.poisson_haloes),
+            (
+                "largest_bubble_radius",
+                largest_bubble_radius,
+                older.largest_bubble_radius,
+            ),
+            ("growing_contrast", growing_contrast, older.growing_contrast),
+            ("thin_signal", thin_signal, older.thin_signal),
+        ] {
+            if value != usual {
+                insert(key, value.into());
+            }
+        }
         insert("r_mfp_mpc", simulation.astrophysics.r_mfp_mpc.into());
         insert("alpha_x", simulation.astrophysics.alpha_x.into());
         insert("box_cells", (simulation.grid.cells as i64).into());

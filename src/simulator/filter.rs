@@ -91,10 +91,30 @@ impl ModeFilter for SharpK {
     }
 }
 
-/// Multiplies by `factor * k_z^2 / k^2`: from a density to the gradient of its velocity along z.
-#[derive(Debug, Clone, Copy)]
+/// Multiplies by `factor * k_z d_z / k^2` with the derivative `d_z`: from a density to the gradient of its velocity
+/// along z.
+#[derive(Debug, Clone)]
 pub(crate) struct LineOfSightGradient {
-    pub(crate) factor: f32,
+    factor: f32,
+    /// `k_z d_z` of each mode, in squares of the smallest wavenumber.
+    along: Vec<f32>,
+}
+
+impl LineOfSightGradient {
+    /// The exact derivative.
+    pub(crate) fn spectral(fourier: &Fourier, factor: f32) -> Self {
+        let along = (0..fourier.stride()).map(|z| (z * z) as f32).collect();
+        Self { factor, along }
+    }
+
+    /// Half the difference between the next and the previous cell.
+    pub(crate) fn central_difference(fourier: &Fourier, factor: f32) -> Self {
+        let per_cell = std::f64::consts::TAU / fourier.cells() as f64;
+        let along = (0..fourier.stride())
+            .map(|z| (z as f64 * (z as f64 * per_cell).sin() / per_cell) as f32)
+            .collect();
+        Self { factor, along }
+    }
 }
 
 impl ModeFilter for LineOfSightGradient {
@@ -106,10 +126,10 @@ impl ModeFilter for LineOfSightGradient {
     ) {
         let square = (mode_x * mode_x + mode_y * mode_y) as f32;
         for (z, (to_re, to_im)) in target.0.iter_mut().zip(target.1).enumerate() {
-            let along = (z * z) as f32;
+            let k_squared = square + (z * z) as f32;
             // The mean has no gradient.
-            let factor = if square + along > 0.0 {
-                self.factor * along / (square + along)
+            let factor = if k_squared > 0.0 {
+                self.factor * self.along[z] / k_squared
             } else {
                 0.0
             };

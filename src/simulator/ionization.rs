@@ -6,8 +6,8 @@
 use dawn21_kernels::rng::{Generator, Stream, generator, unit_interval};
 use rand_xoshiro::rand_core::Rng;
 
-use super::collapsed_fraction::{CollapsedFraction, ConditionalCollapse};
-use super::constants::{CRITICAL_DENSITY_CONTRAST, EQUAL_VOLUME_RADIUS};
+use super::collapsed_fraction::CollapsedFraction;
+use super::constants::EQUAL_VOLUME_RADIUS;
 use super::cosmology::Background;
 use super::execution::{Execution, vectorised};
 use super::filter::SharpK;
@@ -37,6 +37,13 @@ pub fn bubble_radii_mpc(simulation: &Simulation) -> Vec<f64> {
         .astrophysics
         .r_mfp_mpc
         .min(EQUAL_VOLUME_RADIUS * simulation.grid.box_mpc());
+    if !simulation.physics.largest_bubble_radius {
+        let steps = ((largest / cell).ln() / RADIUS_RATIO.ln()).max(0.0) as i32;
+        return (0..=steps)
+            .rev()
+            .map(|step| cell * RADIUS_RATIO.powi(step))
+            .collect();
+    }
     let mut radii = vec![largest];
     let steps = ((largest / cell).ln() / RADIUS_RATIO.ln()).ceil() as i32;
     // The step just above a cell is replaced by the cell.
@@ -65,6 +72,7 @@ pub(crate) struct Ionization {
     electron_spectrum: Option<Spectrum>,
     zeta: f64,
     cell_mass_msun: f64,
+    poisson_haloes: bool,
     seed: u64,
 }
 
@@ -103,6 +111,7 @@ impl Ionization {
             electrons: Vec::new(),
             electron_spectrum: None,
             zeta: simulation.astrophysics.zeta,
+            poisson_haloes: simulation.physics.poisson_haloes,
             seed,
         }
     }
@@ -144,8 +153,7 @@ impl Ionization {
             if background.mass_msun(self.radii_mpc[number]) <= collapse.minimum_mass_msun(z) {
                 break;
             }
-            let Some(conditional) =
-                ConditionalCollapse::new(growth, sigma_minimum, self.sigma[number])
+            let Some(conditional) = collapse.conditional(growth, sigma_minimum, self.sigma[number])
             else {
                 break;
             };
@@ -162,7 +170,8 @@ impl Ionization {
                 let densest = largest(&self.fraction, fourier.execution());
                 let bound = sheth_tormen * conditional.fraction(densest / growth)
                     / conditional.fraction(0.0);
-                if densest < CRITICAL_DENSITY_CONTRAST && self.zeta * bound < 0.99 * (1.0 - most) {
+                if densest < collapse.critical_contrast() && self.zeta * bound < 0.99 * (1.0 - most)
+                {
                     continue;
                 }
                 if let (false, Some(spectrum)) = (uniform, &self.electron_spectrum) {
@@ -178,8 +187,8 @@ impl Ionization {
             }
             let average = collapse_in_place(
                 &mut self.fraction,
-                &conditional,
-                growth,
+                collapse.critical_contrast(),
+                conditional.b / growth,
                 fourier.execution(),
             );
             let normalisation = sheth_tormen / average.max(SMALLEST_MEAN);
@@ -240,9 +249,9 @@ impl Ionization {
                     }
                     let mut fraction = (ionised / zeta).min(1.0);
                     let number = fraction * haloes * (1.0 + input.density[start + z]);
-                    if number < 1.0 / few {
+                    if self.poisson_haloes && number < 1.0 / few {
                         fraction = 0.0;
-                    } else if number < few {
+                    } else if self.poisson_haloes && number < few {
                         let draws = draws.get_or_insert_with(|| {
                             generator(self.seed, Stream::UnresolvedSources, &key)
                         });
@@ -289,19 +298,17 @@ fn largest(field: &[f32], execution: Execution) -> f64 {
         .fold(f64::NEG_INFINITY, |a, b| a.max(f64::from(b)))
 }
 
-/// Turns contrasts into collapsed fractions (before normalisation); returns their mean.
+/// Turns contrasts into collapsed fractions (before normalisation), `erfc(slope (critical - contrast))`; returns
+/// their mean.
 fn collapse_in_place(
     field: &mut [f32],
-    conditional: &ConditionalCollapse,
-    growth: f64,
+    critical_contrast: f64,
+    slope: f64,
     execution: Execution,
 ) -> f64 {
     const CHUNK: usize = 4096;
     let cells = field.len();
-    let (critical, slope) = (
-        CRITICAL_DENSITY_CONTRAST as f32,
-        (conditional.b / growth) as f32,
-    );
+    let (critical, slope) = (critical_contrast as f32, slope as f32);
     let pieces: Vec<_> = field.chunks_mut(CHUNK).collect();
     let partials = execution.run(
         pieces,
@@ -379,7 +386,7 @@ pub(crate) fn mean(field: &[f32]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulator::parameters::{Astrophysics, Grid};
+    use crate::simulator::parameters::{Astrophysics, Grid, Physics};
 
     fn simulation(cells: usize, cell_mpc: f64) -> Simulation {
         Simulation::new(
@@ -401,6 +408,18 @@ mod tests {
         assert!((radii[20] / radii[21] - 1.21).abs() < 1e-9);
         assert_eq!(bubble_radii_mpc(&simulation(200, 1.5)).len(), 30);
         assert_eq!(bubble_radii_mpc(&simulation(20, 30.0)).len(), 1);
+    }
+
+    #[test]
+    fn radii_of_version_4_are_powers_of_the_ratio() {
+        let mut simulation = simulation(50, 3.0);
+        simulation.physics = Physics::version_4_1();
+        let radii = bubble_radii_mpc(&simulation);
+        let cell = 3.0 * EQUAL_VOLUME_RADIUS;
+        assert_eq!(radii.len(), 22);
+        assert!((radii[0] - cell * 1.1_f64.powi(21)).abs() < 1e-9 && radii[0] < 15.0);
+        assert!((radii[20] / radii[21] - 1.1).abs() < 1e-9);
+        assert!((radii[21] - cell).abs() < 1e-12);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is simulated: astrophysics, cosmology, grid and the choice between versions of the physics.
 
-use super::constants::START_REDSHIFT;
+use super::constants::{CRITICAL_DENSITY_CONTRAST, CRITICAL_DENSITY_CONTRAST_4, START_REDSHIFT};
 use super::cosmology::{Cosmology, GILLET_2019};
 
 /// A parameter that makes no physical sense or lies outside what the simulator supports.
@@ -176,6 +176,20 @@ pub struct Physics {
     pub weak_coupling: bool,
     /// Density used for the light-travel shells.
     pub shell_density: ShellDensity,
+    /// Linear density contrast at which a sphere collapses: 1.68 in 21cmFAST 1 to 3, 1.686 in 21cmFAST 4.
+    pub critical_density_contrast: f64,
+    /// Cells with few haloes have a Poisson number of them, as in 21cmFAST 1 to 3; otherwise the mean number.
+    pub poisson_haloes: bool,
+    /// The radii of ionised bubbles are the largest one and powers of 1.1 times that of a cell, without the first,
+    /// as in 21cmFAST 1 to 3; otherwise powers of 1.1 alone, with the first, as in 21cmFAST 4.
+    pub largest_bubble_radius: bool,
+    /// Emissivities are the change of the collapsed fraction of a region whose contrast `delta` grows, as in
+    /// 21cmFAST 1 to 3; in 21cmFAST 4 it stands still, which makes them `1 - delta / delta_c` times as large.
+    pub growing_contrast: bool,
+    /// The brightness temperature is that of an optically thin line, and velocity gradients (of the spectrum)
+    /// are limited, as in 21cmFAST 1 to 3; otherwise optical depth and gradient (central differences) count in
+    /// full, as in 21cmFAST 4.
+    pub thin_signal: bool,
 }
 
 impl Physics {
@@ -190,6 +204,11 @@ impl Physics {
             line_optical_depth: true,
             weak_coupling: false,
             shell_density: ShellDensity::Evolved,
+            critical_density_contrast: CRITICAL_DENSITY_CONTRAST,
+            poisson_haloes: true,
+            largest_bubble_radius: true,
+            growing_contrast: true,
+            thin_signal: true,
         }
     }
 
@@ -198,6 +217,20 @@ impl Physics {
     pub fn version_3_4() -> Self {
         Self {
             lyman_alpha_heating: true,
+            ..Self::gillet_2019()
+        }
+    }
+
+    /// Preset `21cmfast-4.1`: 21cmFAST 4.1.1 with sources of constant ionising efficiency, without its
+    /// Lyman-alpha and CMB heating.
+    #[must_use]
+    pub fn version_4_1() -> Self {
+        Self {
+            critical_density_contrast: CRITICAL_DENSITY_CONTRAST_4,
+            poisson_haloes: false,
+            largest_bubble_radius: false,
+            growing_contrast: false,
+            thin_signal: false,
             ..Self::gillet_2019()
         }
     }
@@ -245,6 +278,12 @@ impl Simulation {
         self.astrophysics.validate()?;
         validate_cosmology(&self.cosmology)?;
         self.grid.validate()?;
+        check(
+            "critical density contrast",
+            self.physics.critical_density_contrast,
+            [1.0, 3.0],
+            "",
+        )?;
         check(
             "lowest redshift",
             self.lowest_redshift,

@@ -220,7 +220,12 @@ pub fn simulate(
     let (collapse, mut sources, mut ionization) = timed(&mut times.tables, || {
         let virial_temperature = 10_f64.powf(simulation.astrophysics.log10_tvir);
         (
-            CollapsedFraction::new(background, &universe.power, virial_temperature),
+            CollapsedFraction::new(
+                background,
+                &universe.power,
+                virial_temperature,
+                physics.critical_density_contrast,
+            ),
             Sources::new(simulation, background, &universe.power, radii_mpc.clone()),
             Ionization::new(simulation, background, &universe.power, seed),
         )
@@ -338,6 +343,7 @@ pub fn simulate(
                 &fourier,
                 &spectrum,
                 z,
+                physics,
                 &mut scratch,
                 &mut signal,
             );
@@ -346,7 +352,8 @@ pub fn simulate(
                 neutral: &neutral,
                 spin_temperature_k: &gas.spin_temperature_k,
             };
-            let mean = brightness_temperature(background, z, &input, &mut signal, execution);
+            let mean =
+                brightness_temperature(background, z, physics, &input, &mut signal, execution);
             if number > 0 {
                 let far = distances.comoving_mpc(redshifts[number - 1]);
                 cone.fill(

@@ -1,6 +1,6 @@
 //! Sums over the sources on all light-travel shells of every cell.
 
-use super::collapsed_fraction::{CollapsedFraction, ConditionalCollapse};
+use super::collapsed_fraction::CollapsedFraction;
 use super::constants as c;
 use super::cosmology::Background;
 use super::execution::{Execution, vectorised};
@@ -27,15 +27,18 @@ pub(crate) struct Sources {
     e0_ev: f64,
     zeta: f64,
     separate_injected: bool,
+    growing_contrast: bool,
 }
 
-/// How one shell enters the sums: `weight_a (1 + growth d) exp(d (rise - fall d) - peak)`.
+/// How one shell enters the sums: `weight_a (1 + growth d) (1 - fade d) exp(d (rise - fall d) - peak)`.
 #[derive(Debug, Clone)]
 struct ShellWeights {
     growth: f32,
     rise: f32,
     fall: f32,
     peak: f32,
+    /// One over `collapsed` where contrasts stand still, 0 where they grow.
+    fade: f32,
     /// Regions denser than this have collapsed and form no new haloes.
     collapsed: f32,
     /// One weight per sum.
@@ -86,6 +89,7 @@ impl Sources {
             e0_ev: astrophysics.e0_kev * 1000.0,
             zeta: astrophysics.zeta,
             separate_injected: simulation.physics.lyman_alpha_heating,
+            growing_contrast: simulation.physics.growing_contrast,
         }
     }
 
@@ -233,7 +237,7 @@ impl Sources {
         shell: &Shell,
     ) -> Option<(ShellWeights, f64)> {
         let growth = background.growth(emitted);
-        let conditional = ConditionalCollapse::new(
+        let conditional = collapse.conditional(
             growth,
             collapse.sigma_minimum(emitted),
             self.sigma_region[r],
@@ -242,10 +246,10 @@ impl Sources {
         if mean <= 0.0 {
             return None;
         }
-        let ConditionalCollapse { a, b } = conditional;
-        // |dF/dz| = slope exp(-(a - b d)^2), largest at the largest density or where a region collapses.
+        let (a, b) = (conditional.a, conditional.b);
+        // |dF/dz| = slope (1 - fade d) exp(-(a - b d)^2); the exponential is largest at the largest density or where a region collapses.
         let slope = std::f64::consts::FRAC_2_SQRT_PI
-            * c::CRITICAL_DENSITY_CONTRAST
+            * collapse.critical_contrast()
             * background.growth_dz(emitted).abs()
             / (growth * growth)
             * b;
@@ -259,6 +263,11 @@ impl Sources {
                 rise: (2.0 * a * b) as f32,
                 fall: (b * b) as f32,
                 peak: peak as f32,
+                fade: if self.growing_contrast {
+                    0.0
+                } else {
+                    (b / a) as f32
+                },
                 collapsed: (a / b) as f32,
                 weights: Vec::new(),
             },
@@ -332,11 +341,13 @@ fn emit(weights: &ShellWeights, contrast: &[f32], emission: &mut [f32]) {
         rise,
         fall,
         peak,
+        fade,
         collapsed,
         ..
     } = *weights;
     for (to, &d) in emission.iter_mut().zip(contrast) {
-        let value = (1.0 + growth * d) * vector_math::exp(d * (rise - fall * d) - peak);
+        let value =
+            (1.0 + growth * d) * (1.0 - fade * d) * vector_math::exp(d * (rise - fall * d) - peak);
         *to = if d < collapsed { value } else { 0.0 };
     }
 }

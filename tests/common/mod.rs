@@ -5,6 +5,7 @@
     reason = "every test file is a crate of its own and uses some of these"
 )]
 
+pub(crate) mod reference_fields;
 pub(crate) mod trained;
 pub(crate) mod training;
 

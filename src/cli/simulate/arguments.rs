@@ -115,6 +115,21 @@ pub(in crate::cli) struct SimulateArguments {
     /// Sources follow the last snapshot's density, scaled by linear growth
     #[arg(long, help_heading = "Physics")]
     pub(in crate::cli) final_density: bool,
+    /// Linear density contrast at which a sphere collapses; by default as in --physics
+    #[arg(long, value_name = "CONTRAST", help_heading = "Physics")]
+    pub(in crate::cli) critical_contrast: Option<f64>,
+    /// Cells with few haloes have their mean number, not a random one
+    #[arg(long, help_heading = "Physics")]
+    pub(in crate::cli) mean_haloes: bool,
+    /// Bubble radii in steps of 1.1 from that of a cell, without the largest one
+    #[arg(long, help_heading = "Physics")]
+    pub(in crate::cli) radii_from_cell: bool,
+    /// Emissivities of regions whose contrast stands still, not grows
+    #[arg(long, help_heading = "Physics")]
+    pub(in crate::cli) static_contrast: bool,
+    /// Brightness temperatures with the line's optical depth and unlimited velocity gradients
+    #[arg(long, help_heading = "Physics")]
+    pub(in crate::cli) full_optical_depth: bool,
     /// Initial density of all light-cones: raw little-endian float32, (cells x fine factor)^3, linear at z = 0
     #[arg(long, value_name = "FILE", help_heading = "Physics")]
     pub(in crate::cli) initial_density: Option<PathBuf>,
@@ -148,6 +163,9 @@ pub(in crate::cli) enum PhysicsPreset {
     /// The defaults of 21cmFAST 3.4.
     #[value(name = "21cmfast-3.4")]
     Version34,
+    /// 21cmFAST 4.1 with a constant ionising efficiency, without its Lyman-alpha and CMB heating.
+    #[value(name = "21cmfast-4.1")]
+    Version41,
 }
 
 /// A switch that overrides a preset.

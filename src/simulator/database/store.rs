@@ -179,14 +179,18 @@ fn difference(present: &Manifest, wanted: &Manifest) -> Option<String> {
         )
     })
     .or_else(|| {
-        let table = wanted.simulation.as_ref()?;
+        let here = wanted.simulation.as_ref()?;
         let empty = toml::Table::new();
         let there = present.simulation.as_ref().unwrap_or(&empty);
-        table.iter().find_map(|(key, value)| {
-            let there = there
+        let value = |table: &toml::Table, key: &str| {
+            table
                 .get(key)
-                .map_or("absent".to_string(), ToString::to_string);
-            changed(key, there, value.to_string())
-        })
+                .map_or("absent".to_string(), ToString::to_string)
+        };
+        // The name of the physics says more than a single choice.
+        std::iter::once("physics")
+            .chain(here.keys().map(String::as_str))
+            .chain(there.keys().map(String::as_str))
+            .find_map(|key| changed(key, value(there, key), value(here, key)))
     })
 }
