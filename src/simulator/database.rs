@@ -244,8 +244,8 @@ impl DatabasePlan {
         );
         // What came with 21cmFAST 4 is left out of the table where it is not used, so that older data stay the same.
         let older = Physics::gillet_2019();
-        let value = critical_density_contrast;
-        if value.to_bits() != older.critical_density_contrast.to_bits() {
+        let usual = older.critical_density_contrast;
+        if critical_density_contrast.to_bits() != usual.to_bits() {
             insert(
                 "critical_density_contrast",
                 critical_density_contrast.into(),
