@@ -107,6 +107,12 @@ fn other_parts_and_other_data_do_not_replace_the_scores_of_the_test_set() {
         "these light-cones are no test"
     );
 
+    succeed(&["evaluate", text(&run), text(&data), "--weights", "last"]);
+    assert_eq!(
+        read_json(&run.join("evaluation-last/metrics.json"))["epoch"],
+        25
+    );
+
     let other = directory.path().join("other");
     write_small_data(&other, &small_manifest(), 10);
     let table = succeed(&["evaluate", text(&run), text(&other), "--weights", "last"]);
@@ -115,7 +121,7 @@ fn other_parts_and_other_data_do_not_replace_the_scores_of_the_test_set() {
         "{table}"
     );
     assert_eq!(
-        read_json(&run.join("evaluation-other/metrics.json"))["epoch"],
+        read_json(&run.join("evaluation-other-last/metrics.json"))["epoch"],
         25
     );
     fail(

@@ -221,6 +221,22 @@ fn calibrate_measures_uncertainties_on_other_light_cones_and_keeps_the_domain() 
     let bias = residuals.sum::<f64>() / 30.0;
     assert!((number_in(&images[0], "level_bias") - bias).abs() < 1e-5);
 
+    // These light-cones are no test of it, others are.
+    let third = directory.path().join("third");
+    write_small_data(&third, &small_manifest(), 12);
+    for (data, scored) in [(&other, false), (&third, true)] {
+        let output = dawn21(&["evaluate", text(&run), text(data)]);
+        assert!(output.status.success());
+        let log = String::from_utf8_lossy(&output.stderr).to_string();
+        assert_eq!(log.contains("it was made with these light-cones"), !scored);
+        let name = data.file_name().expect("name").to_string_lossy();
+        let path = run.join(format!("evaluation-{name}/metrics.json"));
+        let metrics: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(path).expect("metrics")).expect("JSON");
+        assert_eq!(metrics["coverage"].is_array(), scored);
+        assert_eq!(metrics["calibrated_mean"].is_object(), scored);
+    }
+
     fs::remove_file(run.join("calibration.json")).expect("remove");
     fail(
         &["calibrate", text(&run), text(&other)],

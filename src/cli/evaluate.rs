@@ -165,10 +165,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         }
         Weights::Last => None,
     };
-    // Of the images that it was made with, the calibration knows the truth.
-    let independent = !own_data || part == PartArgument::Test;
-    let calibration = calibration.filter(|_| independent);
-    let calibration = calibration.as_ref();
+    // Of the light-cones that it was made with, the calibration knows the truth: those calibrated on, or the
+    // validation light-cones of the run's own data.
+    let unseen = own_data && part == PartArgument::Test;
+    let known = |made: &Calibration| made.fingerprint == dataset.fingerprint() && !unseen;
+    if !own_data && !arguments.quiet && calibration.as_ref().is_some_and(known) {
+        note(format_args!(
+            "scores without calibration: it was made with these light-cones"
+        ));
+    }
+    let calibration = calibration.as_ref().filter(|made| !known(made));
     let several = upright.len() > first.len();
     let mean = several.then(|| mean_scores(&upright, slicing.image_set(), calibration, &scored));
     let mean = mean.unwrap_or_default();
@@ -289,7 +295,7 @@ fn choose_light_cones(
     Ok((argument, light_cones))
 }
 
-/// The run itself holds the scores that count: those of its test set. Others go beside them.
+/// The run itself holds the scores that count: those of the best weights on its test set. Others go beside them.
 fn output_directory(
     arguments: &Arguments,
     run: &RunDirectory,
@@ -299,16 +305,23 @@ fn output_directory(
     if let Some(out) = &arguments.out {
         return out.clone();
     }
+    let weights = match arguments.weights {
+        Weights::Best => "",
+        Weights::Last => "-last",
+    };
     if !own_data {
         let data = std::path::absolute(&arguments.data).unwrap_or_else(|_| arguments.data.clone());
         let name = data
             .file_name()
             .map_or("data".into(), |name| name.to_string_lossy());
-        return run.path().join(format!("evaluation-{name}"));
+        return run.path().join(format!("evaluation-{name}{weights}"));
     }
-    match part {
-        PartArgument::Test => run.path().to_path_buf(),
-        other => run.path().join(format!("evaluation-{}", other.name())),
+    match (part, arguments.weights) {
+        (PartArgument::Test, Weights::Best) => run.path().to_path_buf(),
+        (PartArgument::Test, Weights::Last) => run.path().join("evaluation-last"),
+        (other, _) => run
+            .path()
+            .join(format!("evaluation-{}{weights}", other.name())),
     }
 }
 

@@ -24,6 +24,14 @@ pub fn r2_over_predicted(pairs: &[Pair]) -> Option<f64> {
 }
 
 fn one_minus_ratio(pairs: &[Pair], reference: impl Fn(&Pair) -> f64) -> Option<f64> {
+    let first = reference(pairs.first()?);
+    if pairs
+        .iter()
+        .all(|pair| reference(pair).to_bits() == first.to_bits())
+    {
+        // The rounded mean of equal numbers differs from them, so that their variance would not be 0.
+        return None;
+    }
     let mean = pairs.iter().map(&reference).sum::<f64>() / pairs.len() as f64;
     let residual: f64 = pairs.iter().map(|p| (p.truth - p.prediction).powi(2)).sum();
     let total: f64 = pairs.iter().map(|p| (reference(p) - mean).powi(2)).sum();
@@ -53,6 +61,13 @@ mod tests {
             .iter()
             .map(|&(truth, prediction)| Pair { truth, prediction })
             .collect()
+    }
+
+    #[test]
+    fn equal_truths_have_no_r2_however_their_mean_is_rounded() {
+        let pairs = pairs(&[(0.1, 0.3); 10]);
+        assert_eq!(r2(&pairs), None);
+        assert_eq!(r2_over_predicted(&pairs), None);
     }
 
     #[test]
