@@ -121,7 +121,8 @@ fn compare_planes(name: &str, ours: &Planes, theirs: &Planes) -> (f64, f64) {
     (mean_mk, smallest)
 }
 
-/// The rest is physical constants: 21cmFAST 4.1 has a helium fraction of 0.24 and a CMB of 2.7255 K.
+/// The tolerances leave room for physical constants that are not repeated: 21cmFAST 4.1 has a helium fraction of 0.24
+/// and a CMB of 2.7255 K.
 fn check_point(folder: &str, astrophysics: &Astrophysics) {
     let theirs = Planes::read(folder);
     let run = |physics: Physics| {

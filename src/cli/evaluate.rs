@@ -305,23 +305,23 @@ fn output_directory(
     if let Some(out) = &arguments.out {
         return out.clone();
     }
-    let weights = match arguments.weights {
-        Weights::Best => "",
-        Weights::Last => "-last",
-    };
+    let mut name = vec!["evaluation".to_string()];
     if !own_data {
         let data = std::path::absolute(&arguments.data).unwrap_or_else(|_| arguments.data.clone());
-        let name = data
-            .file_name()
-            .map_or("data".into(), |name| name.to_string_lossy());
-        return run.path().join(format!("evaluation-{name}{weights}"));
+        name.push(
+            data.file_name()
+                .map_or("data".into(), |name| name.to_string_lossy().into_owned()),
+        );
+    } else if part != PartArgument::Test {
+        name.push(part.name().to_string());
     }
-    match (part, arguments.weights) {
-        (PartArgument::Test, Weights::Best) => run.path().to_path_buf(),
-        (PartArgument::Test, Weights::Last) => run.path().join("evaluation-last"),
-        (other, _) => run
-            .path()
-            .join(format!("evaluation-{}{weights}", other.name())),
+    if arguments.weights == Weights::Last {
+        name.push("last".to_string());
+    }
+    if name.len() == 1 {
+        run.path().to_path_buf()
+    } else {
+        run.path().join(name.join("-"))
     }
 }
 
