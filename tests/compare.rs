@@ -131,6 +131,75 @@ fn other_data_make_another_row_and_a_warning() {
 }
 
 #[test]
+fn calibrations_with_other_light_cones_are_warned_about() {
+    let runs = Runs::new();
+    let calibrated = |name: &str, fingerprint: &str| {
+        let source = format!(
+            r#"{{ "calibration": {{ "fingerprint": "{fingerprint}", "light_cones": 300, "images": 3000 }},"#
+        );
+        let seed = format!("seed = {}\n", &name[name.len() - 1..]);
+        runs.copy(
+            "stable-1",
+            name,
+            |run| replaced(run, "seed = 1\n", &seed),
+            |metrics| replaced(metrics, "{", &source),
+        )
+    };
+    let first = calibrated("stable-1", "63e74206dd19");
+    let same_light_cones = calibrated("stable-2", "63e74206dd19");
+    let other = calibrated("stable-3", "00000000dd19");
+    let unknown = runs.copy("paper-1", "paper-1", same, same);
+    let paths = [&first, &same_light_cones, &other, &unknown].map(|path| text(path));
+    let output = dawn21(&[&["compare"], &paths[..]].concat());
+    let log = String::from_utf8_lossy(&output.stderr);
+    let warnings: Vec<&str> = log.lines().filter(|l| l.contains("warning")).collect();
+    assert_eq!(warnings.len(), 1, "{log}");
+    for part in [
+        "stable-3",
+        "(300 of data 00000000)",
+        "stable-1 (300 of data 63e74206)",
+    ] {
+        assert!(warnings[0].contains(part), "{log}");
+    }
+}
+
+#[test]
+fn a_training_ends_early_by_its_own_rule_alone() {
+    let runs = Runs::new();
+    // Of 100 epochs the history holds 60, whose loss falls up to epoch 55.
+    let noted = |patience: usize| {
+        let run = runs.copy(
+            "stable-1",
+            &format!("patience-{patience}"),
+            |run| {
+                let (start, rest) = run
+                    .split_once("[config.training.early_stopping]\nenabled = false\n")
+                    .expect("a section");
+                let rest = replaced(rest, "patience = 10", &format!("patience = {patience}"));
+                format!("{start}[config.training.early_stopping]\nenabled = true\n{rest}")
+            },
+            same,
+        );
+        let history = fs::read_to_string(run.join("history.csv")).expect("history");
+        let lines = history.lines().take(61).enumerate().map(|(epoch, line)| {
+            let fields: Vec<&str> = line.split(',').collect();
+            let loss = match epoch {
+                0 => fields[1].to_string(),
+                1..=55 => (1.0 / epoch as f64).to_string(),
+                _ => "0.5".to_string(),
+            };
+            [&[fields[0], &loss], &fields[2..]].concat().join(",") + "\n"
+        });
+        fs::write(run.join("history.csv"), lines.collect::<String>()).expect("history");
+        let output = dawn21(&["compare", text(&run)]);
+        assert!(output.status.success());
+        String::from_utf8_lossy(&output.stderr).contains("has not come to its last epoch")
+    };
+    assert!(!noted(5), "five epochs without a lower loss end it");
+    assert!(noted(6), "and do not where six are asked for");
+}
+
+#[test]
 fn scores_that_are_missing_or_early_are_said_to_be() {
     let runs = Runs::new();
     let run = runs.copy("stable-1", "stable-1", same, |metrics| {

@@ -9,6 +9,8 @@ use common::{
     fail, real_light_cones, small_manifest, succeed, text, train_arguments, write_small_data,
 };
 use dawn21::data::batches::{ImageIndex, batch_ranges, shuffled};
+use dawn21::data::dataset::Dataset;
+use dawn21::data::manifest::{Cosmology, GILLET_2019, Manifest};
 use dawn21::data::slices::{SliceConfig, Slicing};
 use dawn21::data::split::{Part, Split, SplitConfig};
 use tempfile::TempDir;
@@ -182,6 +184,27 @@ fn a_wrong_path_is_named() {
         &["train", "no/such/data"],
         &["no/such/data/dataset.toml: reading failed"],
     );
+}
+
+#[test]
+fn the_fingerprint_tells_cosmologies_apart() {
+    let fingerprint = |cosmology: Option<Cosmology>| {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let manifest = Manifest {
+            cosmology,
+            ..small_manifest()
+        };
+        write_small_data(directory.path(), &manifest, 3);
+        let dataset = Dataset::open(directory.path()).expect("sound");
+        dataset.fingerprint()
+    };
+    let unnamed = fingerprint(None);
+    assert_eq!(fingerprint(Some(GILLET_2019)), unnamed);
+    let other = Cosmology {
+        sigma_8: 0.7,
+        ..GILLET_2019
+    };
+    assert_ne!(fingerprint(Some(other)), unnamed);
 }
 
 #[test]

@@ -124,6 +124,27 @@ fn other_parts_and_other_data_do_not_replace_the_scores_of_the_test_set() {
         read_json(&run.join("evaluation-other-last/metrics.json"))["epoch"],
         25
     );
+    // Data directories of one name, and one that is called as a part is.
+    let namesake = directory.path().join("elsewhere/other");
+    write_small_data(&namesake, &small_manifest(), 12);
+    let validation = directory.path().join("validation");
+    write_small_data(&validation, &small_manifest(), 14);
+    succeed(&["evaluate", text(&run), text(&other)]);
+    succeed(&["evaluate", text(&run), text(&namesake)]);
+    succeed(&["evaluate", text(&run), text(&data), "--part", "validation"]);
+    succeed(&["evaluate", text(&run), text(&validation)]);
+    succeed(&["evaluate", text(&run), text(&validation)]);
+    let evaluations = fs::read_dir(&run).expect("listing").filter_map(|entry| {
+        let metrics = entry.expect("entry").path().join("metrics.json");
+        metrics.is_file().then(|| read_json(&metrics))
+    });
+    let mut counts: Vec<u64> = evaluations
+        .filter(|metrics| metrics["part"] != "train" && metrics["epoch"] != 25)
+        .map(|metrics| metrics["light_cones"].as_u64().expect("a count"))
+        .collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [4, 10, 12, 14], "none replaces another");
+
     fail(
         &["evaluate", text(&run), text(&other), "--part", "test"],
         &["--part test", "--part all"],

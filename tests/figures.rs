@@ -348,6 +348,9 @@ fn one_image_of_each_light_cone_trains_a_network_of_its_own() {
         html.contains("<th>run, 1 image [68 %]</th>"),
         "the other run has a column"
     );
+    assert!(!html.contains("warning:"), "both on the same light-cones");
+    let repeated = format!("--config {}/run.toml --out REPEATED", all.display());
+    assert!(html.contains(&repeated), "{repeated}");
     for said in [
         "<td>calibrated mean (4)</td>",
         "<td>calibrated mean</td>",
@@ -355,6 +358,12 @@ fn one_image_of_each_light_cone_trains_a_network_of_its_own() {
     ] {
         assert!(html.contains(said), "{said}");
     }
+    let metrics = fs::read_to_string(run.join("metrics.json")).expect("metrics");
+    let others = metrics.replace("\"part\": \"test\"", "\"part\": \"validation\"");
+    fs::write(run.join("metrics.json"), others).expect("metrics");
+    succeed(&arguments);
+    let html = fs::read_to_string(all.join("report.html")).expect("report");
+    assert!(html.contains("run was evaluated on other light-cones than"));
     fs::remove_file(run.join("metrics.json")).expect("remove");
     fail(&arguments, &["run was not evaluated yet"]);
 

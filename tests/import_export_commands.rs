@@ -5,6 +5,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use common::trained::{field, image_of, number_in, rows};
 use common::{fail, small_manifest, succeed, text, train_arguments, write_small_data};
 
 /// A data directory, a run trained on it, and its layers as an architecture file.
@@ -79,6 +80,32 @@ fn an_imported_run_predicts_evaluates_and_initializes() {
     let table = succeed(&["evaluate", text(&imported), text(&data)]);
     assert!(table.contains("20 light-cones (all)"), "{table}");
     assert!(imported.join("evaluation-data/metrics.json").is_file());
+    // Light-cones that it has not seen give it uncertainties and a domain.
+    let unseen = path("unseen");
+    write_small_data(&unseen, &small_manifest(), 10);
+    let printed = succeed(&["calibrate", text(&imported), text(&unseen), "--quiet"]);
+    assert!(printed.contains("30 images of 10 light-cones"), "{printed}");
+    let predicted = succeed(&[
+        "predict",
+        text(&imported),
+        text(&unseen.join("cubes/003.f32")),
+    ]);
+    for row in rows(&predicted) {
+        assert!(number_in(&row, "level_uncertainty") > 0.0, "{predicted}");
+        assert_eq!(field(&row, "warning"), "", "{predicted}");
+    }
+    let kelvin = path("kelvin.f32");
+    let cells = image_of(&unseen, "003");
+    let cells: Vec<f32> = cells.iter().map(|cell| cell / 1000.0).collect();
+    fs::write(&kelvin, bytemuck::cast_slice(&cells)).expect("image");
+    let predicted = succeed(&["predict", text(&imported), text(&kelvin)]);
+    assert_ne!(field(&rows(&predicted)[0], "warning"), "", "{predicted}");
+    let single = path("single");
+    write_small_data(&single, &small_manifest(), 1);
+    fail(
+        &["calibrate", text(&imported), text(&single)],
+        &["single: 1 light-cones", "two or more"],
+    );
     let next = path("next");
     let init = ["--init-from", text(&imported)];
     succeed(&train_arguments(&data, &next, &init));

@@ -145,36 +145,6 @@ fn the_mean_over_one_image_is_that_image_and_over_others_has_no_uncertainty() {
 }
 
 #[test]
-fn a_calibration_without_curves_of_means_is_good_for_images() {
-    let Trained {
-        directory,
-        data,
-        run,
-    } = trained();
-    let earlier = directory.path().join("earlier");
-    fs::create_dir_all(&earlier).expect("directory");
-    let model = earlier.join("model.safetensors");
-    fs::copy(run.join("model.safetensors"), &model).expect("copy");
-    let sound = fs::read_to_string(run.join("calibration.json")).expect("calibration");
-    let mut calibration: serde_json::Value = serde_json::from_str(&sound).expect("JSON");
-    calibration["version"] = 1.into();
-    for parameter in calibration["parameters"]
-        .as_array_mut()
-        .expect("parameters")
-    {
-        let removed = parameter.as_object_mut().expect("parameter");
-        removed.remove("mean_recoveries").expect("curves of means");
-    }
-    fs::write(earlier.join("calibration.json"), calibration.to_string()).expect("write");
-    let file = cube(data, "007");
-    let now = succeed(&["predict", text(run), text(&file)]);
-    assert_eq!(succeed(&["predict", text(&model), text(&file)]), now);
-    let output = dawn21(&["predict", text(&model), text(&file), "--mean"]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("this calibration has none"), "{said}");
-}
-
-#[test]
 fn calibrate_measures_uncertainties_on_other_light_cones_and_keeps_the_domain() {
     let Trained {
         directory,
@@ -234,6 +204,13 @@ fn calibrate_measures_uncertainties_on_other_light_cones_and_keeps_the_domain() 
         let metrics: serde_json::Value =
             serde_json::from_str(&fs::read_to_string(path).expect("metrics")).expect("JSON");
         assert_eq!(metrics["coverage"].is_array(), scored);
+        let source = &metrics["calibration"];
+        assert_eq!(source.is_object(), scored);
+        if scored {
+            assert_eq!(source["light_cones"], 10);
+            assert_eq!(source["images"], 30);
+            assert_eq!(source["fingerprint"], after["fingerprint"]);
+        }
         assert_eq!(metrics["calibrated_mean"].is_object(), scored);
     }
 

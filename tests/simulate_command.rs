@@ -272,7 +272,64 @@ fn wrong_options_are_refused_with_name_and_range() {
                 "{arguments:?}: no `{needle}` in: {text}"
             );
         }
+        assert!(
+            !root.path().join("data").exists(),
+            "{arguments:?}: what is refused leaves no directory behind"
+        );
     }
+}
+
+#[test]
+fn the_papers_depth_is_kept_in_cells_of_another_size() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let depth = |name: &str, options: &[&str]| {
+        let data = root.path().join(name);
+        let text = data.display().to_string();
+        let box_options = ["--preset", "paper", "--fine-factor", "1", "--planes", "1"];
+        let mut arguments = vec!["simulate", &text, "--count", "1"];
+        arguments.extend(box_options.iter().chain(options));
+        let output = dawn21(&arguments);
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{log}");
+        let manifest = Manifest::read(&data).expect("sound");
+        (manifest.shape[2], manifest.cell_mpc)
+    };
+    assert_eq!(depth("own", &["--cells", "16"]), (2200, 1.5));
+    let (cells, cell_mpc) = depth("wider", &["--cells", "16", "--box-mpc", "240"]);
+    assert!((cell_mpc - 15.0).abs() < 1e-12);
+    // Up to redshift 30.
+    assert_eq!(cells, 209);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_with_the_light_cones_that_are_complete() {
+    let root = tempfile::tempdir().expect("temporary directory");
+    let data = root.path().join("data");
+    let text = data.display().to_string();
+    let child = Command::new(env!("CARGO_BIN_EXE_dawn21"))
+        .args(["simulate", &text, "--count", "10000", "--cells", "12"])
+        .args(["--fine-factor", "1", "--planes", "1"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let started = std::time::Instant::now();
+    while !data.join("cubes/00000.f32").exists() {
+        assert!(started.elapsed().as_secs() < 60, "no light-cone came");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let sent = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(sent.expect("kill").success());
+    let output = child.wait_with_output().expect("the program ends");
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{log}");
+    assert!(
+        log.contains("stopping: light-cones that are not complete"),
+        "{log}"
+    );
+    assert!(log.contains("the same command goes on from there"), "{log}");
 }
 
 #[test]
@@ -410,10 +467,15 @@ fn light_cone_figure_is_drawn_and_wrong_files_are_named() {
     }
     let text = refused(&["figures", "light-cone", &cube, "--plane", "5"]);
     assert!(text.contains("[0, 6]"), "{text}");
+    let mut bytes = fs::read(&cube).expect("cube");
+    bytes[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    fs::write(&cube, bytes).expect("writing");
+    let text = refused(&["figures", "light-cone", &cube]);
+    assert!(text.contains("cell [0, 0, 0] is NaN"), "{text}");
     fs::write(&cube, b"short").expect("writing");
     let text = refused(&["figures", "light-cone", &cube]);
     assert!(
-        text.contains("00000.f32") && text.contains("found 5"),
+        text.contains("00000.f32") && text.contains("truncated, 5 bytes"),
         "{text}"
     );
 }

@@ -291,3 +291,37 @@ fn the_best_model_has_the_averaged_weights() {
     let loss = metrics["loss"].as_f64().expect("loss");
     assert!((loss - best).abs() < 1e-12 * best, "{loss} {losses:?}");
 }
+
+#[test]
+fn a_run_record_repeats_its_training() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let data = directory.path().join("data");
+    write_small_data(&data, &small_manifest(), 20);
+    let [first, second] = ["first", "second"].map(|name| directory.path().join(name));
+    let settings = [
+        "--seed",
+        "5",
+        "--set",
+        "training.epochs=2",
+        "--set",
+        "training.dropout=0.1",
+    ];
+    succeed(&train_arguments(&data, &first, &settings));
+    let record = first.join("run.toml");
+    let repeat = [
+        "train",
+        text(&data),
+        "--quiet",
+        "--out",
+        text(&second),
+        "--config",
+        text(&record),
+    ];
+    succeed(&repeat);
+    let model = |run: &Path| fs::read(run.join("model.safetensors")).expect("model");
+    assert!(model(&first) == model(&second), "the same weights");
+    fail(
+        &[&repeat[..], &["--preset", "deep"]].concat(),
+        &["run.toml", "leave out --preset deep"],
+    );
+}

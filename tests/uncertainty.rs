@@ -3,10 +3,11 @@
 mod common;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use common::trained::{Row, Trained, cube, field, image_of, part, rows, trained};
-use common::{dawn21, fail, succeed, text};
+use common::{dawn21, fail, small_manifest, succeed, text, write_small_data};
+use dawn21::data::manifest::{Cosmology, GILLET_2019, Manifest};
 use dawn21::data::scaling::TargetScaling;
 use dawn21::evaluation::sensitivity::{first_layer_response, saliency};
 use dawn21::model::activations::Mode;
@@ -246,6 +247,35 @@ fn inspect_shows_values_and_draws_response_and_saliency() {
             "{name}"
         );
     }
+    // A directory for each image, and the axes of the data's cosmology.
+    let model = directory.path().join("inspecting");
+    fs::create_dir_all(&model).expect("directory");
+    for name in ["run.toml", "model.safetensors", "calibration.json"] {
+        fs::copy(run.join(name), model.join(name)).expect("copy");
+    }
+    let elsewhere = directory.path().join("elsewhere");
+    let manifest = Manifest {
+        cosmology: Some(Cosmology {
+            omega_m: 0.25,
+            omega_l: 0.75,
+            ..GILLET_2019
+        }),
+        ..small_manifest()
+    };
+    write_small_data(&elsewhere, &manifest, 60);
+    let drawn = |file: &Path, image: &str, directory: &str| {
+        succeed(&["inspect", text(&model), text(file), "--image", image]);
+        let response = model.join(directory).join("response.svg");
+        let svg = fs::read_to_string(response).expect("figure");
+        // The title names the file.
+        svg.replace(text(file), "FILE")
+    };
+    let [first, second] = [("0", "inspect_011"), ("1", "inspect_011_1")]
+        .map(|(image, directory)| drawn(&file, image, directory));
+    assert_ne!(first, second);
+    let other = drawn(&cube(&elsewhere, "011"), "0", "inspect_011");
+    assert_ne!(first, other, "the same cells, other distances");
+
     fail(
         &["inspect", text(run), text(&file), "--image", "3"],
         &["--image 3", "has 3 images"],

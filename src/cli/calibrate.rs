@@ -18,7 +18,8 @@ pub(super) struct Arguments {
     /// Run directory
     run: PathBuf,
     /// Data directory of light-cones that the network was not trained on; whole cubes with a square sky give the
-    /// uncertainty of the mean over both directions as well
+    /// uncertainty of the mean over both directions as well. For an imported model they also say which images are
+    /// usual
     data: PathBuf,
     #[command(flatten)]
     threads: Threads,
@@ -28,7 +29,7 @@ pub(super) struct Arguments {
 }
 
 /// Measures the uncertainties of the best weights of a run anew. Which images are like those trained on stays as
-/// it was: these data say nothing about that.
+/// it was: these data say nothing about that. Of an imported model they are all that there is to say it.
 pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     arguments.threads.apply()?;
     let run = RunDirectory::open(&arguments.run)?;
@@ -37,7 +38,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let slicing = Slicing::new(dataset.manifest(), &model.description.slices)?;
     model.description.check_data(dataset.manifest(), &slicing)?;
     let record = RunRecord::read_unless_imported(&run.record())?;
-    if record.is_some_and(|record| record.check_data(run.path(), &dataset).is_ok()) {
+    if let Some(record) = &record
+        && record.check_data(run.path(), &dataset).is_ok()
+    {
         return Err(CommandError::Usage(format!(
             "{}: the network was trained on these light-cones; give others, or remove {} to have it made anew by \
              `dawn21 evaluate`, from those of the validation",
@@ -45,19 +48,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             run.calibration().display()
         )));
     }
-    let Some(calibration) = Calibration::read(&run.calibration(), &model)? else {
-        return Err(CommandError::Usage(format!(
-            "{}: missing, and it says which images are like those trained on; `dawn21 evaluate RUN DATA` with the data \
-             of the training makes it",
-            run.calibration().display()
-        )));
-    };
-    let mut progress = None;
-    let calibration = calibration.measured_on(&model, &dataset, &slicing, |done, count| {
-        progress
-            .get_or_insert_with(|| Items::new("calibration", count, arguments.quiet))
+    let mut bar = None;
+    let progress = |done, count| {
+        bar.get_or_insert_with(|| Items::new("calibration", count, arguments.quiet))
             .update(done);
-    })?;
+    };
+    let calibration = if record.is_none() {
+        Calibration::measure_imported(&model, &dataset, &slicing, progress)?
+    } else {
+        let stored = Calibration::read(&run.calibration(), &model)?.ok_or_else(|| {
+            CommandError::Usage(format!(
+                "{}: missing, and it says which images are like those trained on; `dawn21 evaluate RUN DATA` with the \
+                 data of the training makes it",
+                run.calibration().display()
+            ))
+        })?;
+        stored.measured_on(&model, &dataset, &slicing, progress)?
+    };
     calibration.write(&run.calibration())?;
     let means: Vec<String> = calibration.means_known().map(|m| m.to_string()).collect();
     line(format_args!(

@@ -9,9 +9,17 @@ use crate::evaluation::published::PUBLISHED;
 use crate::evaluation::results::Metrics;
 use crate::training::evaluated_run::{EvaluatedRun, EvaluatedRunError};
 
+const ROWS: &str = "Rows of a run:
+  first image       the first image of each light-cone, as in the paper
+  each image        every image on its own
+  mean of images    the mean of the predictions over a light-cone's images
+  calibrated mean   that mean less the bias that such means have among the light-cones of the calibration
+  ... of both directions    the means over images of constant y and of constant x";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = ROWS)]
 pub(super) struct Arguments {
-    /// Evaluated runs; those that differ in their seeds alone make one row
+    /// Evaluated runs; those that differ in their seeds alone make one row for each kind of score
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
     /// What the table holds
@@ -45,7 +53,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             ));
         }
     }
-    warn_about_other_light_cones(&runs);
+    for difference in runs[1..].iter().flat_map(|run| run.differences(&runs[0])) {
+        note(format_args!("warning: {difference}"));
+    }
 
     let mut header = vec!["R2".to_string(), "seeds".to_string()];
     header.extend(parameters.iter().map(|name| (*name).to_string()));
@@ -73,29 +83,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         table::format(&rows)
     };
     line(text.trim_end())
-}
-
-/// Scores say nothing about each other when they are those of other light-cones.
-fn warn_about_other_light_cones(runs: &[EvaluatedRun]) {
-    let split = |run: &EvaluatedRun| {
-        let record = run.record.as_ref();
-        record.map(|record| record.config.split.clone())
-    };
-    let scored = |run: &EvaluatedRun| {
-        let metrics = &run.metrics;
-        (metrics.fingerprint.clone(), metrics.part.clone())
-    };
-    let other = |run: &&EvaluatedRun| {
-        scored(run) != scored(&runs[0])
-            || (run.metrics.part != "all" && split(run) != split(&runs[0]))
-    };
-    for run in runs.iter().filter(other) {
-        note(format_args!(
-            "warning: {} was evaluated on other light-cones than {}",
-            run.run.path().display(),
-            runs[0].run.path().display()
-        ));
-    }
 }
 
 /// Runs that differ in their seeds alone, in the order of the first of each.

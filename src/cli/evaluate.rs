@@ -18,7 +18,9 @@ use crate::evaluation::calibrated::{coverage, less_bias};
 use crate::evaluation::calibration::{Answer, Calibration};
 use crate::evaluation::metrics::Pair;
 use crate::evaluation::prediction::{ImagePrediction, in_physical_units, predict};
-use crate::evaluation::results::{Coverage, Metrics, write_metrics, write_predictions};
+use crate::evaluation::results::{
+    Coverage, Metrics, read_metrics, write_metrics, write_predictions,
+};
 use crate::evaluation::scores::{
     Scores, mean_by_light_cone, of_first_images, of_images_before, score,
 };
@@ -37,8 +39,9 @@ pub(super) struct Arguments {
     /// Light-cones to score; absent: `test` for the data that the run was trained on, else `all`
     #[arg(long)]
     part: Option<PartArgument>,
-    /// Images of each light-cone that are predicted. The printed scores are those of the first ones, as in the
-    /// paper; `all` adds the scores of each image and of the mean over a light-cone's images
+    /// Images of each light-cone that are predicted. The printed scores are those of its first image, as in the
+    /// paper; `all` adds those of each image on its own, of the mean of the predictions over a light-cone's images,
+    /// and of that mean less the bias that such means have among the light-cones of the calibration
     #[arg(long, value_enum, default_value = "all")]
     images: Images,
     /// Predict images of constant x as well, and score the mean over both directions; of whole cubes with a square
@@ -48,8 +51,9 @@ pub(super) struct Arguments {
     /// Which weights
     #[arg(long, value_enum, default_value = "best")]
     weights: Weights,
-    /// Where metrics.json, predictions.csv and figures go; absent: RUN for the test set, else
-    /// RUN/evaluation-<PART> or, for other data, RUN/evaluation-<DATA>
+    /// Where metrics.json, predictions.csv and figures go; absent: RUN for the best weights on the test set, else
+    /// RUN/evaluation-<PART> or, for other data, RUN/evaluation-<name of DATA>, with the fingerprint of DATA where
+    /// that holds an evaluation of other data
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -200,6 +204,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         loss: predictions.of_first_images(&images).loss(),
         bootstrap_seed: seed,
         parameters: scores.parameters,
+        calibration: calibration.map(Calibration::source),
         each_image: several.then(|| scored(&upright)),
         mean_of_images: mean.scores,
         calibrated_mean: mean.calibrated,
@@ -210,7 +215,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         coverage_of_mean_of_both_directions: both.coverage,
     };
 
-    let directory = output_directory(arguments, &run, part, own_data);
+    let directory = output_directory(arguments, &run, part, own_data, &metrics.fingerprint);
     std::fs::create_dir_all(&directory)
         .map_err(FileError::at(&directory, "creating the directory"))?;
     let out = RunDirectory::at(&directory);
@@ -301,6 +306,7 @@ fn output_directory(
     run: &RunDirectory,
     part: PartArgument,
     own_data: bool,
+    fingerprint: &str,
 ) -> PathBuf {
     if let Some(out) = &arguments.out {
         return out.clone();
@@ -319,9 +325,16 @@ fn output_directory(
         name.push("last".to_string());
     }
     if name.len() == 1 {
-        run.path().to_path_buf()
-    } else {
-        run.path().join(name.join("-"))
+        return run.path().to_path_buf();
+    }
+    let directory = run.path().join(name.join("-"));
+    // Data directories of the same name, or one called `validation`. A damaged file may be written over.
+    match read_metrics(&RunDirectory::at(&directory).metrics()) {
+        Ok(Some(others)) if others.fingerprint != fingerprint => {
+            name.push(fingerprint.chars().take(8).collect());
+            run.path().join(name.join("-"))
+        }
+        _ => directory,
     }
 }
 

@@ -6,7 +6,7 @@ use super::CommandError;
 use crate::atomic_file::FileError;
 use crate::data::DataError;
 use crate::data::cube::{Cube, CubeError};
-use crate::data::manifest::{MANIFEST_FILE, Manifest};
+use crate::data::manifest::{Cosmology, MANIFEST_FILE, Manifest};
 use crate::data::slices::{SliceIndex, Slicing};
 use crate::model::model_file::ModelDescription;
 
@@ -43,6 +43,11 @@ pub(super) struct Located {
 }
 
 impl Located {
+    /// The cosmology of the data; none where it is not known.
+    pub(super) fn cosmology(&self) -> Option<&Cosmology> {
+        self.manifest.as_ref()?.cosmology.as_ref()
+    }
+
     /// With the images of constant x as well.
     pub(super) fn in_both_directions(self) -> Result<Self, CommandError> {
         let Some(manifest) = &self.manifest else {

@@ -25,7 +25,8 @@ pub(super) struct Arguments {
     /// Which weights
     #[arg(long, value_enum, default_value = "best")]
     weights: Weights,
-    /// Directory of the figures; absent: inspect_<FILE>, in RUN or, for a model file, here
+    /// Directory of the figures; absent: inspect_<FILE>, with _<N> for an image other than the first, in RUN or, for a
+    /// model file, here
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -89,7 +90,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         None => arguments.file.display().to_string(),
     };
     let directory = output_directory(arguments);
-    for figure in figures_of_image(&predictor.model, cells_mk, &name)? {
+    for figure in figures_of_image(&predictor.model, cells_mk, located.cosmology(), &name)? {
         line(figure.write(&directory)?.display())?;
     }
     Ok(())
@@ -100,7 +101,11 @@ fn output_directory(arguments: &Arguments) -> PathBuf {
         return out.clone();
     }
     let stem = arguments.file.file_stem().unwrap_or_default();
-    let name = format!("inspect_{}", stem.to_string_lossy());
+    let image = match arguments.image {
+        0 => String::new(),
+        number => format!("_{number}"),
+    };
+    let name = format!("inspect_{}{image}", stem.to_string_lossy());
     match arguments.run.is_dir() {
         true => arguments.run.join(name),
         false => Path::new(&name).to_path_buf(),

@@ -43,7 +43,7 @@ impl Predictor {
                 Some(format!(
                     "no {CALIBRATION_FILE} beside {}: values without uncertainties, and no warning of images unlike \
                      those trained on; `dawn21 evaluate RUN DATA` with the data of the training makes one of \
-                     the best weights",
+                     the best weights, `dawn21 calibrate RUN DATA` one of an imported model",
                     file.display()
                 )),
             ),

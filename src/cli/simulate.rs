@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::IsTerminal;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 mod arguments;
 mod progress;
@@ -12,7 +13,7 @@ use arguments::{BoxPreset, PhysicsPreset, Planes, SamplingChoice, Toggle};
 use progress::{Bar, Lines};
 
 use super::CommandError;
-use super::interrupt::stop_flag;
+use super::interrupt::{INTERRUPTED, stop_flag};
 use super::output::note;
 use crate::atomic_file::FileError;
 use crate::simulator::cosmology::Distances;
@@ -22,6 +23,9 @@ use crate::simulator::parameters::{
     Astrophysics, Grid, ParameterError, Physics, ShellDensity, Simulation, validate_cosmology,
 };
 use crate::simulator::sampling::{ParameterRange, ParameterTableError, Sampling, draw, read_table};
+
+/// Side of a cell of `--preset paper`.
+const PAPER_CELL_MPC: f64 = 1.5;
 
 /// Why `dawn21 simulate` failed.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +91,7 @@ fn option(
 impl SimulateArguments {
     fn grid(&self) -> Result<Grid, SimulateCommandError> {
         let (preset_cells, preset_cell) = match self.preset {
-            BoxPreset::Paper => (200, 1.5),
+            BoxPreset::Paper => (200, PAPER_CELL_MPC),
             BoxPreset::Half => (50, 3.0),
         };
         let whole = |box_mpc: f64, cell_mpc: f64| {
@@ -269,7 +273,8 @@ impl SimulateArguments {
                     format!("both (--redshift {near} {far})"),
                 ));
             }
-            (None, None, BoxPreset::Paper) if self.cell_mpc.is_none() => 2200,
+            // In cells of another size the same depth has another number of them.
+            (None, None, BoxPreset::Paper) if grid.cell_mpc == PAPER_CELL_MPC => 2200,
             (None, far, _) => {
                 let far = far.unwrap_or(30.0);
                 if !(far > near && far <= first) {
@@ -340,9 +345,9 @@ impl SimulateArguments {
 ///
 /// # Errors
 /// [`SimulateCommandError`] names the option, the file, the parameter or the light-cone.
-pub(super) fn run(arguments: &SimulateArguments) -> Result<(), CommandError> {
+pub(super) fn run(arguments: &SimulateArguments) -> Result<ExitCode, CommandError> {
     let plan = arguments.plan()?;
-    let stop = stop_flag()?;
+    let stop = stop_flag("stopping: light-cones that are not complete are left out")?;
     let progress: Box<dyn Progress> = if arguments.quiet {
         Box::new(Silent)
     } else if std::io::stderr().is_terminal() {
@@ -350,9 +355,14 @@ pub(super) fn run(arguments: &SimulateArguments) -> Result<(), CommandError> {
     } else {
         Box::new(Lines::new())
     };
-    let summary = plan
-        .simulate_into(&arguments.data, progress.as_ref(), &stop)
-        .map_err(SimulateCommandError::from)?;
+    let summary = match plan.simulate_into(&arguments.data, progress.as_ref(), &stop) {
+        Ok(summary) => summary,
+        Err(interrupted @ DatabaseError::Interrupted { .. }) => {
+            note(interrupted);
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
+        Err(error) => return Err(SimulateCommandError::from(error).into()),
+    };
     if !arguments.quiet {
         note(format_args!(
             "{}: {} light-cones simulated, {} found complete",
@@ -361,5 +371,5 @@ pub(super) fn run(arguments: &SimulateArguments) -> Result<(), CommandError> {
             summary.found
         ));
     }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

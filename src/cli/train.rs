@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     /// Settings to start from: gillet2019 (the paper's, the default), few_light_cones, or deep; DATA may suggest one
     #[arg(long, value_name = "NAME", conflicts_with = "resume")]
     preset: Option<String>,
-    /// TOML file whose fields replace those of the preset
+    /// TOML file whose fields replace those of the preset; or the run.toml of a run, to take all its settings
     #[arg(long, value_name = "FILE", conflicts_with = "resume")]
     config: Option<PathBuf>,
     /// Replace one field, e.g. training.epochs=20 or layer.0.filters=16; may be repeated
@@ -104,7 +104,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, CommandError> {
             ));
         }
     }
-    let stop = stop_flag()?;
+    let stop = stop_flag("stopping after this step and saving")?;
     let parameters = &dataset.manifest().parameters;
     let mut progress = TrainingProgress::new(config.training.epochs, parameters, arguments.quiet);
     let outcome = trainer.run(&mut progress, &stop)?;

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::DataError;
 use super::cube::{Cube, CubeError};
 use super::fault::{Fault, FaultList};
-use super::manifest::Manifest;
+use super::manifest::{GILLET_2019, Manifest};
 use super::parameter_table::{self, LightCone};
 
 /// Light-cones with their parameters; cubes stay on disk.
@@ -117,8 +117,9 @@ impl Dataset {
         })
     }
 
-    /// A digest of geometry, quantity, simulated physics and table: whether two runs saw the same data. Cells do not
-    /// enter, reading terabytes for it would be out of proportion.
+    /// A digest of geometry, quantity, simulated physics, cosmology and table: whether two runs saw the same data.
+    /// Cells do not enter, reading terabytes for it would be out of proportion; neither do the seeds of the initial
+    /// conditions, which only simulated data have.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut digest = Sha256::new();
@@ -139,6 +140,10 @@ impl Dataset {
         if let Some(simulation) = &manifest.simulation {
             // The same parameters under other physics are other data.
             digest.update(format!(" {simulation:?}"));
+        }
+        // The paper's goes without saying, as it does for data that name none.
+        if let Some(cosmology) = manifest.cosmology.as_ref().filter(|c| **c != GILLET_2019) {
+            digest.update(format!(" {cosmology:?}"));
         }
         for light_cone in &self.light_cones {
             digest.update(format!("\n{} {:?}", light_cone.id, light_cone.parameters));

@@ -87,6 +87,16 @@ pub struct Cosmology {
     pub h: f64,
 }
 
+/// The cosmology of Gillet et al. 2019 (Planck 2016 values).
+pub const GILLET_2019: Cosmology = Cosmology {
+    omega_l: 0.69,
+    omega_m: 0.31,
+    omega_b: 0.048,
+    n_s: 0.97,
+    sigma_8: 0.81,
+    h: 0.68,
+};
+
 /// Why a manifest cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {

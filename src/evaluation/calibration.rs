@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::domain::{Departure, Domain, ImageFeatures};
 use super::prediction::PredictionError;
 use super::recovery::{Recovery, RecoveryCurve};
+use super::results::CalibrationSource;
 use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::data::slices::ImageSet;
 use crate::model::execution::ExecutionError;
@@ -29,7 +30,6 @@ pub struct ParameterCalibration {
     pub recovery: RecoveryCurve,
     /// The same of means over a light-cone's images. They have curves of their own: less of them is noise, and
     /// where estimates shrink towards the middle of the range, their mean still does.
-    #[serde(default)]
     pub mean_recoveries: Vec<MeanRecovery>,
 }
 
@@ -119,6 +119,14 @@ pub enum CalibrationError {
     /// There is no training or no validation image.
     #[error("there are no training and validation images to calibrate with")]
     NoImages,
+    /// There are too few light-cones for a model whose training is not known.
+    #[error("{}: {found} light-cones; a calibration of an imported model needs two or more", data.display())]
+    TooFewLightCones {
+        /// The data directory.
+        data: PathBuf,
+        /// Its light-cones.
+        found: usize,
+    },
 }
 
 /// What a prediction answers.
@@ -169,10 +177,10 @@ impl Calibration {
         // Other versions have other fields.
         let Kind { format, version } =
             serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
-        if format != FORMAT || !(1..=VERSION).contains(&version) {
+        if format != FORMAT || version != VERSION {
             return Err(content(format!(
-                "expected {FORMAT} version 1 to {VERSION}, found {format} version {version}; `dawn21 evaluate RUN DATA` \
-                 with the data of the training makes it anew"
+                "expected {FORMAT} version {VERSION}, found {format} version {version}; `dawn21 evaluate RUN DATA` with \
+                 the data of the training makes it anew"
             )));
         }
         let calibration: Self =
@@ -197,6 +205,16 @@ impl Calibration {
             return Err(content("its features are not the model's".to_string()));
         }
         Ok(Some(calibration))
+    }
+
+    /// The light-cones that it was made with.
+    #[must_use]
+    pub fn source(&self) -> CalibrationSource {
+        CalibrationSource {
+            fingerprint: self.fingerprint.clone(),
+            light_cones: self.light_cones,
+            images: self.images,
+        }
     }
 
     /// The images whose mean has a curve.

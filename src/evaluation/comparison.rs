@@ -12,11 +12,11 @@ pub enum Images {
     Each,
     /// The mean of the predictions of all its images.
     Mean,
-    /// That mean less its bias among the validation light-cones.
+    /// That mean less its bias among the light-cones of the calibration.
     CalibratedMean,
     /// The mean over its images of constant y and those of constant x.
     MeanOfBothDirections,
-    /// That mean less its bias among the validation light-cones.
+    /// That mean less its bias among the light-cones of the calibration.
     CalibratedMeanOfBothDirections,
 }
 

@@ -1,5 +1,6 @@
 //! `metrics.json` and `predictions.csv`: what an evaluation leaves behind.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,10 @@ pub struct Metrics {
     pub bootstrap_seed: u64,
     /// Scores per parameter, in the order of the network's outputs.
     pub parameters: Vec<ParameterScores>,
+    /// The calibration that the calibrated means and the coverages below come from; none where there are none of
+    /// these.
+    #[serde(default)]
+    pub calibration: Option<CalibrationSource>,
     /// Every image of a light-cone on its own; none when only the first ones were predicted.
     #[serde(default)]
     pub each_image: Option<Scores>,
@@ -66,6 +71,24 @@ pub struct Metrics {
     /// The same of the calibrated means over both directions.
     #[serde(default)]
     pub coverage_of_mean_of_both_directions: Option<Vec<Coverage>>,
+}
+
+/// The light-cones that a calibration was made with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalibrationSource {
+    /// Fingerprint of their data directory.
+    pub fingerprint: String,
+    /// Number of light-cones.
+    pub light_cones: usize,
+    /// Number of their images.
+    pub images: usize,
+}
+
+impl fmt::Display for CalibrationSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let start = self.fingerprint.get(..8).unwrap_or(&self.fingerprint);
+        write!(f, "{} of data {start}", self.light_cones)
+    }
 }
 
 /// Shares of truths within one and two recovery uncertainties of the predictions; 0.683 and 0.954 are

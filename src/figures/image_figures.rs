@@ -50,16 +50,18 @@ pub(super) fn predicted(model: &Model, image: &ExampleImage) -> Result<Vec<f64>,
 
 /// Response of the first layer to an image, where that is a convolution, and saliency maps.
 ///
-/// `cells_mk` are the cells of the image in mK, row by row; `name` says which image it is.
+/// `cells_mk` are the cells of the image in mK, row by row; `cosmology` is that of the data, the paper's where it is not
+/// known; `name` says which image it is.
 ///
 /// # Errors
 /// [`FigureError`] when the image is not of the model's size.
 pub fn figures_of_image(
     model: &Model,
     cells_mk: Vec<f32>,
+    cosmology: Option<&Cosmology>,
     name: &str,
 ) -> Result<Vec<Figure>, FigureError> {
-    let image = ExampleImage::new(model, cells_mk, None);
+    let image = ExampleImage::new(model, cells_mk, cosmology);
     let name_html = label::escape(name);
     let mut figures = Vec::new();
     figures.extend(response_figure(model, &image, "response", &name_html)?);

@@ -10,7 +10,11 @@ use super::palette::Ink;
 use super::panel::{Axis, Panel};
 use super::strip::{SkyImage, brightness_temperature, strip, temperature_bar};
 use crate::atomic_file::{FileError, write_bytes_atomically};
+use crate::data::batches::read_cells;
+use crate::data::cube::{Cube, CubeError};
+use crate::data::fault::Fault;
 use crate::data::manifest::{Manifest, ManifestError};
+use crate::data::slices::{SliceIndex, Slicing};
 use crate::simulator::history::{HistoryError, HistoryRow, parse_history};
 
 /// Why a light-cone was not drawn.
@@ -29,15 +33,11 @@ pub enum LightConeFigureError {
         path: PathBuf,
     },
     /// The cube has the wrong size.
-    #[error("{path}: expected {expected} bytes, found {found}")]
-    Size {
-        /// The cube.
-        path: PathBuf,
-        /// Bytes expected.
-        expected: u64,
-        /// Bytes found.
-        found: u64,
-    },
+    #[error(transparent)]
+    Cube(#[from] CubeError),
+    /// A cell of the plane is not finite.
+    #[error(transparent)]
+    Fault(#[from] Fault),
     /// The plane is not stored.
     #[error("{path}: expected a stored plane, one of {stored}, found {found}")]
     Plane {
@@ -96,33 +96,27 @@ impl LightConePlane {
             return Err(not_in_directory());
         }
         let manifest = Manifest::read(&directory)?;
-        let bytes = fs::read(cube).map_err(FileError::at(cube, "reading"))?;
-        if bytes.len() as u64 != manifest.cube_bytes() {
-            return Err(LightConeFigureError::Size {
+        let stored_planes = manifest.y_planes.as_deref();
+        let y = y.unwrap_or_else(|| stored_planes.map_or(0, |planes| planes[0]));
+        let stored = manifest
+            .stored_plane(y)
+            .ok_or_else(|| LightConeFigureError::Plane {
                 path: cube.to_path_buf(),
-                expected: manifest.cube_bytes(),
-                found: bytes.len() as u64,
-            });
-        }
-        let stored = match y {
-            None => 0,
-            Some(y) => manifest
-                .stored_plane(y)
-                .ok_or_else(|| LightConeFigureError::Plane {
-                    path: cube.to_path_buf(),
-                    stored: manifest.y_planes.as_ref().map_or_else(
-                        || format!("0 to {}", manifest.shape[1] - 1),
-                        |planes| format!("{planes:?}"),
-                    ),
-                    found: y,
-                })?,
+                stored: stored_planes.map_or_else(
+                    || format!("0 to {}", manifest.shape[1] - 1),
+                    |planes| format!("{planes:?}"),
+                ),
+                found: y,
+            })?;
+        let opened = Cube::open(cube, manifest.shape)?;
+        let [rows, _, columns] = manifest.shape;
+        let plane = SliceIndex {
+            transposed: false,
+            stored_plane: stored,
+            box_plane: y,
+            first_row: 0,
         };
-        let [cells, planes, slices] = manifest.shape;
-        let (words, _) = bytes.as_chunks::<4>();
-        let cells_mk = (0..cells)
-            .flat_map(|x| &words[(x * planes + stored) * slices..][..slices])
-            .map(|word| f32::from_le_bytes(*word))
-            .collect();
+        let cells_mk = read_cells(&opened, plane, &Slicing::single(rows, columns, plane))?;
         let name = cube.file_stem().unwrap_or_default().to_string_lossy();
         let path = directory.join("history").join(format!("{name}.csv"));
         let history = if path.exists() {
@@ -135,7 +129,7 @@ impl LightConePlane {
             title: format!("light-cone {name}"),
             image: SkyImage {
                 cells_mk,
-                columns: slices,
+                columns,
                 cell_mpc: manifest.cell_mpc,
                 line: LineOfSight::of_cubes(&manifest),
             },

@@ -199,8 +199,9 @@ fn score_tables(material: &RunMaterial) -> String {
             ));
         }
         None => html.push_str(
-            "<p class=\"note\">There is no calibration of these weights: predictions have no uncertainties. dawn21 \
-             evaluate makes one, with the data of the training.</p>\n",
+            "<p class=\"note\">There is no calibration of these weights: predictions have no uncertainties. \
+             <code>dawn21 evaluate</code> makes one with the data of the training, <code>dawn21 calibrate</code> one \
+             of an imported model.</p>\n",
         ),
     }
     html
@@ -210,9 +211,13 @@ fn score_tables(material: &RunMaterial) -> String {
 fn settings(material: &RunMaterial) -> String {
     let run = escape(&material.run.path().display().to_string());
     let data = escape(&material.data_argument().display().to_string());
-    let mut html = format!(
-        "<pre>dawn21 train {data} --out {run}\ndawn21 evaluate {run} {data}\ndawn21 report {run}</pre>\n"
-    );
+    let train = material.record.as_ref().map_or(String::new(), |record| {
+        let start = record.init_from.as_ref().map_or(String::new(), |from| {
+            format!(" --init-from {}", escape(&from.display().to_string()))
+        });
+        format!("dawn21 train {data} --config {run}/run.toml{start} --out REPEATED\n")
+    });
+    let mut html = format!("<pre>{train}dawn21 evaluate {run} {data}\ndawn21 report {run}</pre>\n");
     if let Some(record) = &material.record {
         let toml = toml::to_string(record).unwrap_or_default();
         html.push_str(&format!(

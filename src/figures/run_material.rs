@@ -123,6 +123,16 @@ impl RunMaterial {
         let parameters = self.model.description.parameters.iter();
         let own: Vec<&str> = parameters.map(|p| &p.name[..]).collect();
         other.check_parameters(self.run.path(), &own)?;
+        if let Some(metrics) = &self.metrics {
+            let own = EvaluatedRun {
+                run: self.run.clone(),
+                record: self.record.clone(),
+                metrics: metrics.clone(),
+            };
+            let differences = other.differences(&own);
+            self.notes
+                .extend(differences.into_iter().map(|d| format!("warning: {d}")));
+        }
         self.beside.push((other.run.name(), other.metrics));
         Ok(())
     }

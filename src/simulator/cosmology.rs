@@ -2,17 +2,7 @@
 
 use super::constants as c;
 use super::spline::Spline;
-pub use crate::data::manifest::Cosmology;
-
-/// The cosmology of Gillet et al. 2019 (Planck 2016 values).
-pub const GILLET_2019: Cosmology = Cosmology {
-    omega_l: 0.69,
-    omega_m: 0.31,
-    omega_b: 0.048,
-    n_s: 0.97,
-    sigma_8: 0.81,
-    h: 0.68,
-};
+pub use crate::data::manifest::{Cosmology, GILLET_2019};
 
 /// Background quantities of one cosmology.
 #[derive(Debug, Clone)]

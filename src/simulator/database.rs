@@ -15,7 +15,7 @@ mod store;
 use store::Store;
 
 use super::execution::Execution;
-use super::light_cone::{LightConeShape, snapshot_redshifts};
+use super::light_cone::{LightConeShape, TooLongError, check_depth, snapshot_redshifts};
 use super::parameters::{Astrophysics, ParameterError, Simulation};
 use super::run::{InitialDensity, SimulationError, Universe, simulate};
 use super::sampling::{ParameterPoint, ParameterRange};
@@ -96,6 +96,9 @@ pub enum DatabaseError {
         /// Upper end of the declared range.
         max: f64,
     },
+    /// The light-cones reach too far.
+    #[error(transparent)]
+    TooLong(#[from] TooLongError),
     /// A light-cone cannot be simulated.
     #[error("light-cone {id}: {source}")]
     Simulation {
@@ -225,11 +228,18 @@ impl DatabasePlan {
         }
     }
 
-    /// Checks the plan as a whole.
-    fn validate(&self) -> Result<(), DatabaseError> {
+    /// Checks the plan as a whole, before anything of it is on disk: a directory that was begun is one that the
+    /// corrected plan does not fit.
+    fn validate(&self, universe: &Universe) -> Result<(), DatabaseError> {
         if self.points.is_empty() {
             return Err(DatabaseError::Empty);
         }
+        check_depth(
+            universe.distances(),
+            self.simulation.grid.cell_mpc,
+            self.simulation.lowest_redshift,
+            self.slices,
+        )?;
         if self.shard.index >= self.shard.count {
             return Err(DatabaseError::Shard {
                 index: self.shard.index + 1,
@@ -273,8 +283,8 @@ impl DatabasePlan {
         progress: &dyn Progress,
         stop: &AtomicBool,
     ) -> Result<Summary, DatabaseError> {
-        self.validate()?;
         let universe = Universe::new(&self.simulation.cosmology);
+        self.validate(&universe)?;
         let store = Store::open(self, &universe, directory)?;
         let mine: Vec<&ParameterPoint> = self
             .points

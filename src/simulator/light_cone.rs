@@ -43,6 +43,33 @@ pub struct TooLongError {
     pub most: usize,
 }
 
+/// Checks that a light-cone of `slices` cells from redshift `lowest` on ends before the first snapshot.
+///
+/// # Errors
+/// [`TooLongError`] when its far end lies beyond.
+pub fn check_depth(
+    distances: &Distances,
+    cell_mpc: f64,
+    lowest: f64,
+    slices: usize,
+) -> Result<(), TooLongError> {
+    let nearest = distances.comoving_mpc(lowest);
+    let first = snapshot_redshifts(lowest)[0];
+    let farthest = distances.comoving_mpc(first);
+    let most = ((farthest - nearest) / cell_mpc) as usize + 1;
+    if slices <= most {
+        return Ok(());
+    }
+    let end = nearest + (slices - 1) as f64 * cell_mpc;
+    Err(TooLongError {
+        slices,
+        cell_mpc,
+        redshift: distances.redshift(end),
+        first,
+        most,
+    })
+}
+
 /// A light-cone in the making.
 #[derive(Debug)]
 pub struct LightCone {
@@ -58,7 +85,7 @@ impl LightCone {
     /// An empty light-cone through a box of `cells` per side with its nearest slice at redshift `lowest`.
     ///
     /// # Errors
-    /// [`TooLongError`] when its far end lies beyond the first snapshot.
+    /// As [`check_depth`].
     pub fn new(
         distances: &Distances,
         cells: usize,
@@ -66,20 +93,8 @@ impl LightCone {
         lowest: f64,
         shape: &LightConeShape,
     ) -> Result<Self, TooLongError> {
+        check_depth(distances, cell_mpc, lowest, shape.slices)?;
         let nearest = distances.comoving_mpc(lowest);
-        let first = snapshot_redshifts(lowest)[0];
-        let farthest = distances.comoving_mpc(first);
-        let most = ((farthest - nearest) / cell_mpc) as usize + 1;
-        if shape.slices > most {
-            let end = nearest + (shape.slices - 1) as f64 * cell_mpc;
-            return Err(TooLongError {
-                slices: shape.slices,
-                cell_mpc,
-                redshift: distances.redshift(end),
-                first,
-                most,
-            });
-        }
         Ok(Self {
             distances_mpc: (0..shape.slices)
                 .map(|slice| nearest + slice as f64 * cell_mpc)

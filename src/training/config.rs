@@ -24,6 +24,9 @@ use crate::training::schedule::{
 /// The preset used when nothing else is asked for: the paper's.
 pub const DEFAULT_PRESET: &str = "gillet2019";
 
+/// The field of a run record that holds its configuration.
+const RECORDED: &str = "config";
+
 /// A complete configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -139,6 +142,14 @@ pub enum ConfigError {
         /// The names there are.
         known: String,
     },
+    /// A preset beside a run record.
+    #[error("{}: a run record has all settings; leave out --preset {name}", path.display())]
+    PresetOfRecord {
+        /// The file.
+        path: PathBuf,
+        /// The preset asked for.
+        name: String,
+    },
     /// A `--set` that is not of the form `key=value`, or whose key leads nowhere.
     #[error("--set {argument}: {detail}")]
     Override {
@@ -167,7 +178,8 @@ pub enum ConfigError {
 pub struct ConfigSources<'a> {
     /// Name of the preset to start from; absent: the one that the file names, or the paper's.
     pub preset: Option<&'a str>,
-    /// A TOML file with some or all fields, and optionally `preset`.
+    /// A TOML file with some or all fields, and optionally `preset`; or the `run.toml` of a run, whose fields are all
+    /// taken.
     pub file: Option<&'a Path>,
     /// `key=value` arguments, with keys such as `training.epochs` or `layer.0.filters`.
     pub overrides: &'a [String],
@@ -189,13 +201,22 @@ impl Config {
                 source: Box::new(source),
             })?;
         }
-        let named = file_table.remove("preset");
-        let name = sources
-            .preset
-            .or_else(|| named.as_ref().and_then(Value::as_str))
-            .unwrap_or(DEFAULT_PRESET);
-        let mut table = preset(name)?;
-        merge(&mut table, file_table);
+        let mut table = match (file_table.remove(RECORDED), sources.preset) {
+            (Some(Value::Table(recorded)), None) => recorded,
+            (Some(_), Some(name)) => {
+                return Err(ConfigError::PresetOfRecord {
+                    path: sources.file.unwrap_or(Path::new("")).to_path_buf(),
+                    name: name.to_string(),
+                });
+            }
+            (None | Some(_), _) => {
+                let named = file_table.remove("preset");
+                let named = named.as_ref().and_then(Value::as_str);
+                let mut table = preset(sources.preset.or(named).unwrap_or(DEFAULT_PRESET))?;
+                merge(&mut table, file_table);
+                table
+            }
+        };
         for argument in sources.overrides {
             apply_override(&mut table, argument)?;
         }

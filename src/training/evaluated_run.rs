@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::config::TrainingConfig;
 use super::history::{self, HistoryFileError};
 use super::run_record::{RunRecord, RunRecordError};
+use super::schedule::Patience;
 use crate::evaluation::results::{Metrics, ResultsError, read_metrics};
 use crate::run_directory::{RunDirectory, RunDirectoryError};
 
@@ -124,9 +126,48 @@ impl EvaluatedRun {
         let Some(record) = &self.record else {
             return Ok(true);
         };
-        let training = &record.config.training;
-        let epochs = history::read(&self.run.history())?.len() as u64;
-        Ok(training.early_stopping.enabled || epochs >= training.epochs)
+        let TrainingConfig {
+            epochs,
+            early_stopping,
+            ..
+        } = &record.config.training;
+        let history = history::read(&self.run.history())?;
+        let mut patience = Patience::default();
+        let mut stops = history.iter().map(|epoch| {
+            let monitor = early_stopping.monitor;
+            let loss = monitor.select(epoch.train_loss, epoch.validation_loss);
+            early_stopping.after_epoch(&mut patience, loss)
+        });
+        Ok(stops.any(|stop| stop) || history.len() as u64 >= *epochs)
+    }
+
+    /// Why scores of this run say little beside those of `reference`, one sentence each.
+    #[must_use]
+    pub fn differences(&self, reference: &Self) -> Vec<String> {
+        let names = [self, reference].map(|run| run.run.path().display());
+        let split = |run: &Self| run.record.as_ref().map(|r| r.config.split.clone());
+        let scored = |run: &Self| (run.metrics.fingerprint.clone(), run.metrics.part.clone());
+        let mut differences = Vec::new();
+        if scored(self) != scored(reference)
+            || (self.metrics.part != "all" && split(self) != split(reference))
+        {
+            let [run, reference] = &names;
+            differences.push(format!(
+                "{run} was evaluated on other light-cones than {reference}"
+            ));
+        }
+        // Older evaluations do not say.
+        if let [Some(found), Some(expected)] =
+            [self, reference].map(|run| run.metrics.calibration.as_ref())
+            && found != expected
+        {
+            let [run, reference] = &names;
+            differences.push(format!(
+                "the calibrated means of {run} come from other light-cones ({found}) than those of {reference} \
+                 ({expected})"
+            ));
+        }
+        differences
     }
 
     /// Whether another run differs in its seed alone: same settings, start, training and test data.

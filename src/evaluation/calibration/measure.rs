@@ -60,20 +60,14 @@ impl Calibration {
         let known = examine(&mut engine, &reader, &training, |done| {
             progress(unseen.images() + done, count);
         })?;
-        let description = &model.description;
-        Ok(Self {
-            format: FORMAT.to_string(),
-            version: VERSION,
-            program: PROGRAM.to_string(),
-            epoch: description.epoch,
-            step: description.step,
-            validation_loss: description.validation_loss,
-            fingerprint: data.dataset.fingerprint(),
-            light_cones: data.validation.len(),
-            images: unseen.upright.len(),
+        let domain = Domain::fit(&known.features, &seen).ok_or(CalibrationError::NoImages)?;
+        Ok(Self::new(
+            model,
+            &unseen,
+            data.validation.len(),
             parameters,
-            domain: Domain::fit(&known.features, &seen).ok_or(CalibrationError::NoImages)?,
-        })
+            domain,
+        ))
     }
 
     /// The same domain with the uncertainties measured anew, on all light-cones of a data set that the model was not
@@ -86,22 +80,91 @@ impl Calibration {
         model: &Model,
         dataset: &Dataset,
         slicing: &Slicing,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Self, CalibrationError> {
+        let domain = |_: Vec<ImageFeatures>| Ok(self.domain.clone());
+        Self::of_whole_data(model, dataset, slicing, domain, progress)
+    }
+
+    /// Calibrates a model whose training light-cones are not known, with all light-cones of a data set that it was
+    /// not trained on. Its domain are images like these: every other light-cone is compared with the rest of them,
+    /// as validation light-cones are with those of the training.
+    ///
+    /// # Errors
+    /// As [`Calibration::measure`]; [`CalibrationError::TooFewLightCones`] when there is only one.
+    pub fn measure_imported(
+        model: &Model,
+        dataset: &Dataset,
+        slicing: &Slicing,
+        progress: impl FnMut(usize, usize),
+    ) -> Result<Self, CalibrationError> {
+        let found = dataset.light_cones().len();
+        if found < 2 {
+            return Err(CalibrationError::TooFewLightCones {
+                data: dataset.directory().to_path_buf(),
+                found,
+            });
+        }
+        let domain = |features: Vec<ImageFeatures>| {
+            let images = slicing.images().len();
+            let (mut known, mut compared) = (Vec::new(), Vec::new());
+            for (number, light_cone) in features.chunks(images).enumerate() {
+                let part = if number % 2 == 0 {
+                    &mut known
+                } else {
+                    &mut compared
+                };
+                part.extend_from_slice(light_cone);
+            }
+            Domain::fit(&known, &compared).ok_or(CalibrationError::NoImages)
+        };
+        Self::of_whole_data(model, dataset, slicing, domain, progress)
+    }
+
+    /// The uncertainties from all light-cones of a data set; `domain` makes the domain of the features of their
+    /// images.
+    fn of_whole_data(
+        model: &Model,
+        dataset: &Dataset,
+        slicing: &Slicing,
+        domain: impl FnOnce(Vec<ImageFeatures>) -> Result<Domain, CalibrationError>,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Self, CalibrationError> {
         let light_cones: Vec<usize> = (0..dataset.light_cones().len()).collect();
         let unseen = Unseen::new(dataset, slicing, &light_cones)?;
         let count = unseen.images();
-        let (parameters, _) =
+        let (parameters, features) =
             unseen.recoveries(model, &mut model.engine()?, |done| progress(done, count))?;
-        Ok(Self {
+        Ok(Self::new(
+            model,
+            &unseen,
+            light_cones.len(),
+            parameters,
+            domain(features)?,
+        ))
+    }
+
+    fn new(
+        model: &Model,
+        unseen: &Unseen<'_>,
+        light_cones: usize,
+        parameters: Vec<ParameterCalibration>,
+        domain: Domain,
+    ) -> Self {
+        let description = &model.description;
+        Self {
+            format: FORMAT.to_string(),
             version: VERSION,
             program: PROGRAM.to_string(),
-            fingerprint: dataset.fingerprint(),
-            light_cones: light_cones.len(),
+            epoch: description.epoch,
+            step: description.step,
+            validation_loss: description.validation_loss,
+            fingerprint: unseen.dataset.fingerprint(),
+            light_cones,
             images: unseen.upright.len(),
             parameters,
-            ..self.clone()
-        })
+            domain,
+        }
     }
 }
 
