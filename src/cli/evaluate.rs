@@ -27,6 +27,7 @@ use crate::evaluation::scores::{
 use crate::figures::run_figures::recovery_figures;
 use crate::model::model_file::ModelDescription;
 use crate::run_directory::RunDirectory;
+use crate::training::preparation;
 use crate::training::run_record::RunRecord;
 
 #[derive(Debug, clap::Args)]
@@ -119,10 +120,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let slicing = Slicing::new(dataset.manifest(), &description.slices)?;
     description.check_data(dataset.manifest(), &slicing)?;
 
-    let own_data = record
-        .as_ref()
-        .is_some_and(|record| record.check_data(run.path(), &dataset).is_ok());
-    let (part, light_cones) = choose_light_cones(arguments, &run, &dataset, own_data)?;
+    // Only the data that the run was trained on are divided.
+    let split = match &record {
+        Some(record) if record.check_data(run.path(), &dataset).is_ok() => {
+            Some(preparation::split(&run, &dataset, &record.config)?)
+        }
+        _ => None,
+    };
+    let own_data = split.is_some();
+    let (part, light_cones) = choose_light_cones(arguments, &run, &dataset, split.as_ref())?;
     if !arguments.quiet {
         warn_about_ranges(description, &dataset);
     }
@@ -146,19 +152,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let scored = |predictions: &[ImagePrediction]| score(predictions, parameters, seed);
     let scores = scored(&first);
     let upright = of_images_before(slicing.images().len(), &physical);
-    let calibration = match arguments.weights {
-        Weights::Best if own_data => {
-            let split = Split::read(&run.split(), &dataset)?;
-            Some(calibrate::before_evaluation(
-                &run,
-                &model,
-                &dataset,
-                &slicing,
-                &split,
-                arguments.quiet,
-            )?)
-        }
-        Weights::Best => {
+    let calibration = match (arguments.weights, &split) {
+        (Weights::Best, Some(split)) => Some(calibrate::before_evaluation(
+            &run,
+            &model,
+            &dataset,
+            &slicing,
+            split,
+            arguments.quiet,
+        )?),
+        (Weights::Best, None) => {
             let stored = Calibration::read(&run.calibration(), &model);
             stored.unwrap_or_else(|error| {
                 if !arguments.quiet {
@@ -167,7 +170,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
                 None
             })
         }
-        Weights::Last => None,
+        (Weights::Last, _) => None,
     };
     // Of the light-cones that it was made with, the calibration knows the truth: those calibrated on, or the
     // validation light-cones of the run's own data.
@@ -270,26 +273,25 @@ fn choose_light_cones(
     arguments: &Arguments,
     run: &RunDirectory,
     dataset: &Dataset,
-    own_data: bool,
+    split: Option<&Split>,
 ) -> Result<(PartArgument, Vec<usize>), CommandError> {
-    let default = if own_data {
-        PartArgument::Test
-    } else {
-        PartArgument::All
+    let default = match split {
+        Some(_) => PartArgument::Test,
+        None => PartArgument::All,
     };
     let argument = arguments.part.unwrap_or(default);
     let Some(part) = argument.part() else {
         return Ok((argument, (0..dataset.light_cones().len()).collect()));
     };
-    if !own_data {
+    let Some(split) = split else {
         return Err(CommandError::Usage(format!(
             "--part {}: {} is not what {} was trained on, so it has no such part; use --part all",
             argument.name(),
             dataset.directory().display(),
             run.path().display()
         )));
-    }
-    let light_cones = Split::read(&run.split(), dataset)?.light_cones(part);
+    };
+    let light_cones = split.light_cones(part);
     if light_cones.is_empty() {
         return Err(CommandError::Usage(format!(
             "{} has no light-cones for --part {}; choose another part",

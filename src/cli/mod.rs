@@ -6,6 +6,7 @@
 mod bench;
 mod calibrate;
 mod compare;
+mod ensemble;
 mod evaluate;
 mod export;
 mod figures;
@@ -39,6 +40,7 @@ use crate::evaluation::calibration::CalibrationError;
 use crate::evaluation::prediction::PredictionError;
 use crate::figures::FigureError;
 use crate::figures::light_cone::LightConeFigureError;
+use crate::model::ensemble::EnsembleError;
 use crate::model::exchange::ImportError;
 use crate::model::exchange::architecture_file::ArchitectureFileError;
 use crate::model::exchange::keras::KerasWriteError;
@@ -70,6 +72,8 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Measure the uncertainties of a network anew, on light-cones that it was not trained on
     Calibrate(calibrate::Arguments),
+    /// Make one run of several: the mean of networks that differ in their weights alone
+    Ensemble(ensemble::Arguments),
     /// Print R2 of several evaluated runs, over their seeds, beside published values
     Compare(compare::Arguments),
     /// Print the parameters that a trained network reads out of cubes or images, as csv
@@ -111,6 +115,8 @@ enum CommandError {
     Calibration(#[from] CalibrationError),
     #[error(transparent)]
     Model(#[from] ModelError),
+    #[error(transparent)]
+    Ensemble(#[from] EnsembleError),
     #[error(transparent)]
     Execution(#[from] ExecutionError),
     #[error(transparent)]
@@ -167,6 +173,7 @@ pub fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&arguments),
         Command::Evaluate(arguments) => evaluate::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Calibrate(arguments) => calibrate::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Ensemble(arguments) => ensemble::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Compare(arguments) => compare::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Predict(arguments) => predict::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::ImportModel(arguments) => {

@@ -29,7 +29,7 @@ pub(super) fn open(path: &Path, weights: Weights) -> Result<(PathBuf, Model), Co
         ))),
         Weights::Best => Ok((run.model(), model_file::read(&run.model())?)),
         Weights::Last if !run.checkpoint().exists() => Err(CommandError::Usage(format!(
-            "{}: there are no last weights, the run is imported or not yet begun; use --weights best",
+            "{}: there are no last weights, the run is imported, an ensemble, or not yet begun; use --weights best",
             run.path().display()
         ))),
         Weights::Last => Ok((run.checkpoint(), checkpoint::read_model(&run.checkpoint())?)),

@@ -238,6 +238,7 @@ fn resume(arguments: &Arguments, path: &Path, dataset: &Dataset) -> Result<Prepa
     let run = RunDirectory::open(path)?;
     let lock = run.lock()?;
     let mut record = RunRecord::read(&run.record())?;
+    record.check_training(path)?;
     record.check_data(path, dataset)?;
     if let Some(epochs) = new_epochs(arguments, path)? {
         record.config.training.epochs = epochs;
@@ -294,19 +295,17 @@ fn new_epochs(arguments: &Arguments, run: &Path) -> Result<Option<u64>, CommandE
     Ok(epochs)
 }
 
-/// The division of the light-cones, as stored; one that was lost is made again.
+/// The division of the light-cones, for a training that goes on.
 fn read_split(
     run: &RunDirectory,
     dataset: &Dataset,
     config: &Config,
 ) -> Result<Split, CommandError> {
     let path = run.split();
+    let split = preparation::split(run, dataset, config)?;
     if !path.exists() {
-        let split = Split::new(dataset.light_cones().len(), &config.split)?;
         split.write(&path, dataset)?;
-        return Ok(split);
     }
-    let split = Split::read(&path, dataset)?;
     for part in [Part::Train, Part::Validation] {
         if split.light_cones(part).is_empty() {
             return Err(CommandError::Usage(format!(

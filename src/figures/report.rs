@@ -9,6 +9,7 @@ use super::run_figures::{self, Section};
 use super::run_material::RunMaterial;
 use super::{FigureError, tables};
 use crate::atomic_file::write_bytes_atomically;
+use crate::training::run_record::RunRecord;
 
 /// Figures wider than this do not shrink to a telephone: they are moved sideways.
 const WIDEST_TO_SHRINK: f64 = 700.0;
@@ -69,6 +70,13 @@ fn render(material: &RunMaterial) -> Result<String, FigureError> {
     Ok(html)
 }
 
+/// The runs that an ensemble is the mean of, as HTML; none of a training.
+fn members(record: &RunRecord) -> Option<String> {
+    let members = record.members.iter().map(|run| run.display().to_string());
+    let members = members.collect::<Vec<_>>().join(" ");
+    (!members.is_empty()).then(|| escape(&members))
+}
+
 /// What was trained on what, and what is missing.
 fn summary(material: &RunMaterial) -> String {
     let description = &material.model.description;
@@ -85,21 +93,31 @@ fn summary(material: &RunMaterial) -> String {
                 escape(&record.data.directory.display().to_string()),
                 escape(&record.data.source)
             ));
-            let epochs = material.history.len();
-            let seconds: f64 = material.history.iter().map(|epoch| epoch.seconds).sum();
-            facts.push(format!(
-                "{epochs} epochs in {:.1} minutes, seed {}",
-                seconds / 60.0,
-                record.config.seed
-            ));
+            if let Some(members) = members(record) {
+                facts.push(format!(
+                    "mean of {} networks: {members}",
+                    record.members.len()
+                ));
+            }
+            if !material.history.is_empty() {
+                let epochs = material.history.len();
+                let seconds: f64 = material.history.iter().map(|epoch| epoch.seconds).sum();
+                facts.push(format!(
+                    "{epochs} epochs in {:.1} minutes, seed {}",
+                    seconds / 60.0,
+                    record.config.seed
+                ));
+            }
         }
         None => facts.push("imported, not trained here".to_string()),
     }
-    let loss = description.validation_loss;
-    let loss = loss.map_or(String::new(), |loss| {
-        format!(" (validation loss {loss:.5})")
-    });
-    facts.push(format!("weights of epoch {}{loss}", description.epoch));
+    if description.epoch > 0 {
+        let loss = description.validation_loss;
+        let loss = loss.map_or(String::new(), |loss| {
+            format!(" (validation loss {loss:.5})")
+        });
+        facts.push(format!("weights of epoch {}{loss}", description.epoch));
+    }
     let mut html = format!("<p class=\"facts\">{}.</p>\n", facts.join("; "));
     for note in &material.notes {
         html.push_str(&format!("<p class=\"note\">{}</p>\n", escape(note)));
@@ -153,15 +171,18 @@ fn score_tables(material: &RunMaterial) -> String {
             Some(count) => format!("trained on {count} images of each light-cone, "),
             None => String::new(),
         };
+        let weights = match metrics.epoch {
+            0 => String::new(),
+            epoch => format!(" with the weights of epoch {epoch}"),
+        };
         html.push_str(&tables::scores(metrics, &material.beside, parameters));
         html.push_str(&format!(
             "<p>Table 2 of the paper: <i>R</i><sup>2</sup> = 1 \u{2212} \u{3a3}(true \u{2212} predicted)<sup>2</sup> / \
-             \u{3a3}(true \u{2212} mean true)<sup>2</sup>, {trained}scored on the first image of {} light-cones ({}) with the \
-             weights of epoch {}. Its columns differ in the images of each light-cone that the network was trained on. \
+             \u{3a3}(true \u{2212} mean true)<sup>2</sup>, {trained}scored on the first image of {} light-cones ({}){weights}. \
+             Its columns differ in the images of each light-cone that the network was trained on. \
              Brackets are 68 % intervals over {} resamples of the light-cones, seed {}.</p>\n",
             metrics.light_cones,
             escape(&metrics.part),
-            metrics.epoch,
             crate::evaluation::bootstrap::RESAMPLES,
             metrics.bootstrap_seed
         ));
@@ -212,6 +233,9 @@ fn settings(material: &RunMaterial) -> String {
     let run = escape(&material.run.path().display().to_string());
     let data = escape(&material.data_argument().display().to_string());
     let train = material.record.as_ref().map_or(String::new(), |record| {
+        if let Some(members) = members(record) {
+            return format!("dawn21 ensemble {members} --out REPEATED\n");
+        }
         let start = record.init_from.as_ref().map_or(String::new(), |from| {
             format!(" --init-from {}", escape(&from.display().to_string()))
         });

@@ -91,7 +91,8 @@ fn light_cone_section(material: &RunMaterial) -> Result<Section, FigureError> {
 fn loss_section(material: &RunMaterial) -> Section {
     let mut section = Section::new("loss", "Training");
     if material.history.is_empty() {
-        section.missing = Some("No history: the model was not trained here.".to_string());
+        section.missing =
+            Some("No history: the model was imported, or is an ensemble.".to_string());
         return section;
     }
     section.figures.push(loss_figure(&material.history));

@@ -5,6 +5,7 @@ pub mod architecture;
 mod conv_relu_pool;
 mod decisions;
 pub mod engine;
+pub mod ensemble;
 pub mod exchange;
 pub mod execution;
 mod features;

@@ -118,12 +118,13 @@ impl EvaluatedRun {
         })
     }
 
-    /// Whether the training came to its last epoch or ended early by its own rule.
+    /// Whether the training came to its last epoch or ended early by its own rule; imported models and ensembles have
+    /// none.
     ///
     /// # Errors
     /// [`EvaluatedRunError::History`] when the history cannot be read.
     pub fn is_finished(&self) -> Result<bool, EvaluatedRunError> {
-        let Some(record) = &self.record else {
+        let Some(record) = self.record.as_ref().filter(|r| r.members.is_empty()) else {
             return Ok(true);
         };
         let TrainingConfig {

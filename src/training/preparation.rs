@@ -2,13 +2,16 @@
 
 use super::config::Config;
 use super::error::TrainingError;
+use crate::data::DataError;
 use crate::data::dataset::Dataset;
 use crate::data::slices::Slicing;
+use crate::data::split::Split;
 use crate::model::architecture::Architecture;
 use crate::model::engine::Engine;
 use crate::model::execution::Execution;
 use crate::model::layer::Layer;
 use crate::model::model_file::ModelDescription;
+use crate::run_directory::RunDirectory;
 
 /// The network and its description for a data set.
 ///
@@ -27,6 +30,19 @@ pub fn network(
     let slices = config.slices.clone();
     let description = ModelDescription::new(&architecture, manifest, config.input, slices);
     Ok((architecture, description))
+}
+
+/// The division of the light-cones of a run, as stored; one that was lost is made again.
+///
+/// # Errors
+/// [`DataError`] when the file is damaged or belongs to other data.
+pub fn split(run: &RunDirectory, dataset: &Dataset, config: &Config) -> Result<Split, DataError> {
+    let path = run.split();
+    if path.exists() {
+        Split::read(&path, dataset)
+    } else {
+        Split::new(dataset.light_cones().len(), &config.split)
+    }
 }
 
 /// An engine, without weights yet, that can be trained on `images` images as configured.

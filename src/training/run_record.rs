@@ -24,6 +24,9 @@ pub struct RunRecord {
     /// The model whose weights it started from, when not from random ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_from: Option<PathBuf>,
+    /// The runs that an ensemble is the mean of, which `config` is that of but for its layers; empty of a training.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<PathBuf>,
     /// The whole configuration, as resolved.
     pub config: Config,
 }
@@ -137,6 +140,18 @@ pub enum RunRecordError {
         /// Where its weights came from.
         file: PathBuf,
     },
+    /// The run is the mean of others.
+    #[error(
+        "{}: is the mean of {members} runs, so there is no training to continue; train its members, or start a new run \
+         from its weights with --init-from",
+        run.display()
+    )]
+    Ensemble {
+        /// The run directory.
+        run: PathBuf,
+        /// Number of its members.
+        members: usize,
+    },
     /// Its configuration is impossible.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -174,6 +189,7 @@ impl RunRecord {
                 source: dataset.manifest().source.clone(),
             },
             init_from,
+            members: Vec::new(),
             config,
         }
     }
@@ -222,6 +238,20 @@ impl RunRecord {
     /// [`RunRecordError`] when it cannot be written.
     pub fn write(&self, path: &Path) -> Result<(), RunRecordError> {
         write_toml(self, path)
+    }
+
+    /// Checks that there is a training that could go on.
+    ///
+    /// # Errors
+    /// [`RunRecordError::Ensemble`] otherwise.
+    pub fn check_training(&self, run: &Path) -> Result<(), RunRecordError> {
+        match self.members.len() {
+            0 => Ok(()),
+            members => Err(RunRecordError::Ensemble {
+                run: run.to_path_buf(),
+                members,
+            }),
+        }
     }
 
     /// Checks that `dataset` is what the run was trained on, wherever it lies now.

@@ -50,9 +50,14 @@ pub(super) fn print(metrics: &Metrics) -> Result<(), CommandError> {
     }
     let table = table::format(&rows);
     line(table.trim_end())?;
+    // Imported models and ensembles are of no epoch.
+    let epoch = match metrics.epoch {
+        0 => String::new(),
+        epoch => format!(", epoch {epoch}"),
+    };
     line(format_args!(
-        "{} images of {} light-cones ({}), epoch {}, loss {:.6}",
-        metrics.images, metrics.light_cones, metrics.part, metrics.epoch, metrics.loss
+        "{} images of {} light-cones ({}){epoch}, loss {:.6}",
+        metrics.images, metrics.light_cones, metrics.part, metrics.loss
     ))?;
     print_image_sets(metrics)?;
     for images in IMAGES {

@@ -1,0 +1,252 @@
+//! Several networks as one.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::trained::{field, number_in, rows};
+use common::training::{small_data, train};
+use common::{fail, small_manifest, succeed, text, train_arguments, write_small_data};
+use dawn21::data::scaling::InputScaling;
+use dawn21::data::slices::SliceConfig;
+use dawn21::model::architecture::Architecture;
+use dawn21::model::ensemble::{EnsembleError, merge};
+use dawn21::model::layer_spec::{LayerSpec, WindowSize};
+use dawn21::model::model_file::{Model, ModelDescription};
+use dawn21::model::network::Network;
+use dawn21::model::parameters::Parameters;
+use dawn21::training::config::{Config, ConfigSources};
+
+const IMAGE: [usize; 2] = [48, 60];
+
+/// A model with arbitrary values in every tensor, running averages too.
+fn model(layers: &[LayerSpec], seed: u64) -> Model {
+    let architecture = Architecture::resolve(layers, IMAGE, 3.0, 2).expect("layers that fit");
+    let mut parameters = Parameters::<f32>::initialize(&architecture, seed);
+    for (number, tensor) in parameters.tensors_mut().enumerate() {
+        for (index, value) in tensor.values.iter_mut().enumerate() {
+            let phase = (seed as usize * 31 + number * 7 + index) as f32;
+            // Variances stay positive.
+            *value += 0.2 * phase.sin().abs();
+        }
+    }
+    let manifest = small_manifest();
+    let (input, slices) = (InputScaling::default(), SliceConfig::default());
+    Model {
+        description: ModelDescription::new(&architecture, &manifest, input, slices),
+        network: Network::new(architecture),
+        parameters,
+    }
+}
+
+/// Outputs for two images.
+fn outputs(model: &Model) -> Vec<f32> {
+    let mut engine = model.engine().expect("an engine");
+    let cells = 2 * IMAGE[0] * IMAGE[1];
+    *engine.input_mut() = (0..cells)
+        .map(|i| 0.5 + 0.5 * (0.37 * i as f32).sin())
+        .collect();
+    engine.predict().expect("outputs").to_vec()
+}
+
+fn merged(members: &[Model]) -> Model {
+    let (description, architecture, parameters) = merge(members).expect("alike");
+    Model {
+        description,
+        network: Network::new(architecture),
+        parameters,
+    }
+}
+
+fn layers_of(preset: &str) -> Vec<LayerSpec> {
+    let sources = ConfigSources {
+        preset: Some(preset),
+        ..ConfigSources::default()
+    };
+    Config::load(&sources).expect("a preset").layers
+}
+
+fn dense(units: Option<usize>) -> LayerSpec {
+    LayerSpec::Dense { units }
+}
+
+#[test]
+fn outputs_are_the_mean_of_those_of_the_members() {
+    let without_convolutions = vec![LayerSpec::Flatten {}, dense(Some(5)), dense(None)];
+    let a_single_layer = vec![LayerSpec::Flatten {}, dense(None)];
+    for layers in [
+        layers_of("gillet2019"),
+        layers_of("deep"),
+        without_convolutions,
+        a_single_layer,
+    ] {
+        for count in [2, 3] {
+            let members: Vec<Model> = (1..=count).map(|seed| model(&layers, seed)).collect();
+            let of_members: Vec<Vec<f32>> = members.iter().map(outputs).collect();
+            assert_ne!(of_members[0], of_members[1]);
+            let found = outputs(&merged(&members));
+            for (index, &found) in found.iter().enumerate() {
+                let sum: f32 = of_members.iter().map(|outputs| outputs[index]).sum();
+                let expected = sum / count as f32;
+                assert!(
+                    (found - expected).abs() < 1e-5 * expected.abs().max(1.0),
+                    "{found}, {expected}: {count} of {layers:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_merged_is_refused() {
+    let layers = layers_of("deep");
+    let refused = |members: &[Model]| merge(members).expect_err("refused");
+    assert_eq!(refused(&[]), EnsembleError::TooFew { found: 0 });
+    let one = [model(&layers, 1)];
+    assert_eq!(refused(&one), EnsembleError::TooFew { found: 1 });
+
+    let others = [
+        model(&layers, 1),
+        model(&layers, 2),
+        model(&layers_of("gillet2019"), 3),
+    ];
+    let field = "layers";
+    assert_eq!(refused(&others), EnsembleError::Differ { number: 3, field });
+    let mut scaled = model(&layers, 2);
+    scaled.description.input.clip_mk = [-100.0, 50.0];
+    let field = "scalings of the input";
+    let pair = [model(&layers, 1), scaled];
+    assert_eq!(refused(&pair), EnsembleError::Differ { number: 2, field });
+    let mut ranged = model(&layers, 2);
+    ranged.description.parameters[0].max = 2.0;
+    let field = "parameters or ranges of them";
+    let pair = [model(&layers, 1), ranged];
+    assert_eq!(refused(&pair), EnsembleError::Differ { number: 2, field });
+
+    let pair = |layers: &[LayerSpec]| [model(layers, 1), model(layers, 2)];
+    let mut rectified = layers.clone();
+    rectified.push(LayerSpec::Relu {});
+    let found = "relu";
+    assert_eq!(
+        refused(&pair(&rectified)),
+        EnsembleError::LastLayer { found }
+    );
+    let mut normalized = vec![LayerSpec::BatchNorm {
+        momentum: 0.9,
+        epsilon: 1e-3,
+    }];
+    normalized.push(LayerSpec::Conv2d {
+        filters: 2,
+        kernel: Some(WindowSize::Square(3)),
+        kernel_mpc: None,
+    });
+    normalized.extend([LayerSpec::Flatten {}, dense(None)]);
+    let layer = 0;
+    assert_eq!(
+        refused(&pair(&normalized)),
+        EnsembleError::NormalizedInput { layer }
+    );
+}
+
+#[test]
+fn an_ensemble_is_a_run_of_its_own() {
+    let (directory, data) = small_data();
+    let path = |name: &str| directory.path().join(name);
+    let [first, second, ensemble] = ["first", "second", "ensemble"].map(path);
+    train(&data, &first, &["--seed", "1"]);
+    train(&data, &second, &["--seed", "2"]);
+    let arguments = [
+        "ensemble",
+        text(&first),
+        text(&second),
+        "--out",
+        text(&ensemble),
+    ];
+    assert!(succeed(&arguments).contains("mean of 2 networks"));
+
+    let cube = data.join("cubes/003.f32");
+    let predicted = |run: &Path| rows(&succeed(&["predict", text(run), text(&cube), "--quiet"]));
+    let [a, b, mean] = [&first, &second, &ensemble].map(|run| predicted(run));
+    for ((a, b), mean) in a.iter().zip(&b).zip(&mean) {
+        for name in ["level", "period"] {
+            let expected = 0.5 * (number_in(a, name) + number_in(b, name));
+            assert!((number_in(mean, name) - expected).abs() < 1e-4, "{mean:?}");
+        }
+        assert_eq!(field(mean, "level_uncertainty"), "", "not calibrated yet");
+    }
+
+    // Its test light-cones are those of its members, and its uncertainties its own.
+    let table = succeed(&["evaluate", text(&ensemble), text(&data)]);
+    assert!(
+        table.contains("2 images of 2 light-cones (test), loss"),
+        "{table}"
+    );
+    let [a, mean] = [&first, &ensemble].map(|run| predicted(run));
+    assert_ne!(
+        field(&mean[0], "level_uncertainty"),
+        field(&a[0], "level_uncertainty")
+    );
+    succeed(&["report", text(&ensemble), "--quiet"]);
+    let html = fs::read_to_string(ensemble.join("report.html")).expect("report");
+    let command = format!(
+        "dawn21 ensemble {} {} --out",
+        first.display(),
+        second.display()
+    );
+    for said in ["mean of 2 networks", "is an ensemble", &command] {
+        assert!(html.contains(said), "{said}");
+    }
+    assert!(!html.contains("epoch 0"));
+    succeed(&["evaluate", text(&first), text(&data)]);
+    let output = common::dawn21(&["compare", text(&ensemble), text(&first)]);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() && !log.contains("last epoch"),
+        "{log}"
+    );
+
+    fail(
+        &["train", text(&data), "--resume", text(&ensemble)],
+        &["is the mean of 2 runs", "--init-from"],
+    );
+    fail(&arguments, &["ensemble", "not empty"]);
+    let last = ["predict", text(&ensemble), text(&cube), "--weights", "last"];
+    fail(&last, &["no last weights", "an ensemble"]);
+    let output = common::dawn21(&["ensemble", text(&first), "--out", text(&path("one"))]);
+    assert_eq!(output.status.code(), Some(2), "a mean of one");
+}
+
+#[test]
+fn runs_on_other_light_cones_are_no_ensemble() {
+    let (directory, data) = small_data();
+    let path = |name: &str| directory.path().join(name);
+    let [first, split, elsewhere, wider] = ["first", "split", "elsewhere", "wider"].map(path);
+    train(&data, &first, &[]);
+    train(&data, &split, &["--set", "split.seed=5"]);
+    train(&data, &wider, &["--set", "layer.0.filters=3"]);
+    let other_data = path("other data");
+    write_small_data(&other_data, &small_manifest(), 24);
+    succeed(&train_arguments(&other_data, &elsewhere, &[]));
+    let imported = path("imported");
+    let weights = first.join("model.safetensors");
+    succeed(&[
+        "import-model",
+        text(&weights),
+        "--like",
+        text(&first),
+        "--out",
+        text(&imported),
+    ]);
+    let out = path("ensemble");
+    for (other, said) in [
+        (&split, "another split of the same data"),
+        (&elsewhere, "of other data directories"),
+        (&wider, "model 2 has other layers than the first"),
+        (&imported, "was imported"),
+    ] {
+        let arguments = ["ensemble", text(&first), text(other), "--out", text(&out)];
+        fail(&arguments, &[said]);
+        assert!(!out.exists(), "{said}");
+    }
+}
