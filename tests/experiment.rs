@@ -42,11 +42,19 @@ fn the_experiment_runs_small_and_goes_on_where_it_stopped() {
     let table = fs::read_to_string(work.join("results/r2-interval.md")).expect("table");
     for images in ["mean of images", "calibrated mean of both directions"] {
         assert!(
-            table.contains(&format!("| stable, {images} | 1 |")),
+            table.contains(&format!("| stable, {images} | 2 |")),
+            "{table}"
+        );
+        assert!(
+            table.contains(&format!("| stable-ensemble-1-2, {images} | 1 |")),
             "{table}"
         );
     }
-    for kind in ["paper-1", "stable-1"] {
+    for file in ["run.toml", "metrics.json", "predictions.csv"] {
+        let path = work.join(format!("results/stable-ensemble-1-2/{file}"));
+        assert!(path.is_file(), "{file}");
+    }
+    for kind in ["paper-1", "stable-2"] {
         assert!(work.join(format!("runs/{kind}/report.html")).is_file());
         for file in [
             "run.toml",
