@@ -5,6 +5,7 @@
 
 pub mod atomic_file;
 pub mod run_directory;
+pub mod shell;
 pub mod tensor_file;
 
 pub mod data;

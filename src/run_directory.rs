@@ -4,6 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::atomic_file::{FileError, remove_leftovers};
+use crate::shell::quoted;
 
 /// A run directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub enum RunDirectoryError {
         path: PathBuf,
     },
     /// It is no run directory.
-    #[error("{}: no run directory, `{missing}` is missing; give one that `dawn21 train` or `import-model` made", path.display())]
+    #[error("{}: no run directory, `{missing}` is missing; give one that `dawn21 train`, `ensemble` or `import-model` made", path.display())]
     NoRun {
         /// The directory.
         path: PathBuf,
@@ -83,11 +84,13 @@ impl RunDirectory {
     }
 
     fn not_empty(self) -> RunDirectoryError {
-        let advice = if self.record().exists() {
-            let path = self.path.display();
+        let advice = if self.checkpoint().exists() {
             format!(
-                "continue that run with --resume {path}, or choose another directory with --out"
+                "continue that run with `dawn21 train DATA --resume {}`, or choose another directory with --out",
+                quoted(&self.path)
             )
+        } else if self.record().exists() {
+            "it holds another model; choose another directory with --out".to_string()
         } else {
             "it is no run that could be resumed; remove it or choose another directory with --out"
                 .to_string()

@@ -133,9 +133,10 @@ fn other_data_make_another_row_and_a_warning() {
 #[test]
 fn calibrations_with_other_light_cones_are_warned_about() {
     let runs = Runs::new();
-    let calibrated = |name: &str, fingerprint: &str| {
+    let calibrated = |name: &str, fingerprint: &str, images: usize| {
         let source = format!(
-            r#"{{ "calibration": {{ "fingerprint": "{fingerprint}", "light_cones": 300, "images": 3000 }},"#
+            r#"{{ "calibration": {{ "fingerprint": "{fingerprint}", "light_cones": 300, "images": {images} }},
+               "calibrated_mean": {{ "predictions": 300, "loss": 0.1, "parameters": [] }},"#
         );
         let seed = format!("seed = {}\n", &name[name.len() - 1..]);
         runs.copy(
@@ -145,9 +146,9 @@ fn calibrations_with_other_light_cones_are_warned_about() {
             |metrics| replaced(metrics, "{", &source),
         )
     };
-    let first = calibrated("stable-1", "63e74206dd19");
-    let same_light_cones = calibrated("stable-2", "63e74206dd19");
-    let other = calibrated("stable-3", "00000000dd19");
+    let first = calibrated("stable-1", "63e74206dd19", 3000);
+    let same_light_cones = calibrated("stable-2", "63e74206dd19", 300);
+    let other = calibrated("stable-3", "00000000dd19", 3000);
     let unknown = runs.copy("paper-1", "paper-1", same, same);
     let paths = [&first, &same_light_cones, &other, &unknown].map(|path| text(path));
     let output = dawn21(&[&["compare"], &paths[..]].concat());
@@ -160,6 +161,28 @@ fn calibrations_with_other_light_cones_are_warned_about() {
         "stable-1 (300 of data 63e74206)",
     ] {
         assert!(warnings[0].contains(part), "{log}");
+    }
+}
+
+#[test]
+fn each_ensemble_is_a_row_of_its_own() {
+    let runs = Runs::new();
+    let ensemble = |name: &str, members: &str| {
+        let members = format!("version = 1\nmembers = [{members}]\n");
+        runs.copy(
+            "stable-1",
+            name,
+            |run| replaced(run, "version = 1\n", &members),
+            same,
+        )
+    };
+    let first = ensemble("mean-1-2", "\"a\", \"b\"");
+    let second = ensemble("mean-1-3", "\"a\", \"c\"");
+    let member = runs.copy("stable-1", "stable-1", same, same);
+    let table = succeed(&["compare", text(&first), text(&second), text(&member)]);
+    for name in ["mean-1-2", "mean-1-3", "stable"] {
+        let row = line(&table, &format!("{name}, first image "));
+        assert_eq!(row[0], "1", "{table}");
     }
 }
 

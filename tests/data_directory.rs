@@ -205,6 +205,9 @@ fn the_fingerprint_tells_cosmologies_apart() {
         ..GILLET_2019
     };
     assert_ne!(fingerprint(Some(other)), unnamed);
+    // Runs remember it.
+    let real = Dataset::open(&real_light_cones()).expect("sound");
+    assert_eq!(real.fingerprint(), "a860de75a58af664efd1be701a45b8ec");
 }
 
 #[test]

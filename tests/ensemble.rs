@@ -168,6 +168,7 @@ fn an_ensemble_is_a_run_of_its_own() {
     let cube = data.join("cubes/003.f32");
     let predicted = |run: &Path| rows(&succeed(&["predict", text(run), text(&cube), "--quiet"]));
     let [a, b, mean] = [&first, &second, &ensemble].map(|run| predicted(run));
+    assert_eq!([a.len(), b.len(), mean.len()], [3; 3]);
     for ((a, b), mean) in a.iter().zip(&b).zip(&mean) {
         for name in ["level", "period"] {
             let expected = 0.5 * (number_in(a, name) + number_in(b, name));
@@ -183,6 +184,7 @@ fn an_ensemble_is_a_run_of_its_own() {
         "{table}"
     );
     let [a, mean] = [&first, &ensemble].map(|run| predicted(run));
+    assert!(number_in(&mean[0], "level_uncertainty") > 0.0);
     assert_ne!(
         field(&mean[0], "level_uncertainty"),
         field(&a[0], "level_uncertainty")
@@ -194,7 +196,7 @@ fn an_ensemble_is_a_run_of_its_own() {
         first.display(),
         second.display()
     );
-    for said in ["mean of 2 networks", "is an ensemble", &command] {
+    for said in ["mean of 2 networks", "those of its members", &command] {
         assert!(html.contains(said), "{said}");
     }
     assert!(!html.contains("epoch 0"));
@@ -208,9 +210,18 @@ fn an_ensemble_is_a_run_of_its_own() {
 
     fail(
         &["train", text(&data), "--resume", text(&ensemble)],
-        &["is the mean of 2 runs", "--init-from"],
+        &["is the mean of 2 runs", "resume those"],
     );
-    fail(&arguments, &["ensemble", "not empty"]);
+    fail(&arguments, &["not empty; it holds another model"]);
+    let record = ensemble.join("run.toml");
+    fail(
+        &["train", text(&data), "--config", text(&record)],
+        &["the record of an ensemble"],
+    );
+    let onnx = path("ensemble.onnx");
+    let export = ["export", text(&ensemble), "--format", "onnx"];
+    succeed(&[&export[..], &["--out", text(&onnx)]].concat());
+    assert!(onnx.is_file());
     let last = ["predict", text(&ensemble), text(&cube), "--weights", "last"];
     fail(&last, &["no last weights", "an ensemble"]);
     let output = common::dawn21(&["ensemble", text(&first), "--out", text(&path("one"))]);
@@ -228,6 +239,12 @@ fn runs_on_other_light_cones_are_no_ensemble() {
     let other_data = path("other data");
     write_small_data(&other_data, &small_manifest(), 24);
     succeed(&train_arguments(&other_data, &elsewhere, &[]));
+    // The same run twice, by two names.
+    let again = path("again");
+    fs::create_dir(&again).expect("directory");
+    for name in ["run.toml", "split.csv", "model.safetensors", "history.csv"] {
+        fs::copy(first.join(name), again.join(name)).expect("copy");
+    }
     let imported = path("imported");
     let weights = first.join("model.safetensors");
     succeed(&[
@@ -239,10 +256,32 @@ fn runs_on_other_light_cones_are_no_ensemble() {
         text(&imported),
     ]);
     let out = path("ensemble");
+    // Where one has lost its split, the others still must agree.
+    let same = path("same");
+    train(&data, &same, &["--seed", "9"]);
+    fs::remove_file(same.join("split.csv")).expect("remove");
+    let edited = path("edited");
+    train(&data, &edited, &["--seed", "10"]);
+    let table = fs::read_to_string(edited.join("split.csv")).expect("split");
+    let table = table.replacen("train", "test", 1);
+    fs::write(edited.join("split.csv"), table).expect("split");
+    let three = [
+        text(&same),
+        text(&first),
+        text(&edited),
+        "--out",
+        text(&out),
+    ];
+    fail(
+        &[&["ensemble"], &three[..]].concat(),
+        &["another split of the same data"],
+    );
+    assert!(!out.exists());
     for (other, said) in [
         (&split, "another split of the same data"),
-        (&elsewhere, "of other data directories"),
-        (&wider, "model 2 has other layers than the first"),
+        (&elsewhere, &format!("and of {}", other_data.display())),
+        (&wider, "wider has other layers than"),
+        (&again, "have the same weights; give each run once"),
         (&imported, "was imported"),
     ] {
         let arguments = ["ensemble", text(&first), text(other), "--out", text(&out)];

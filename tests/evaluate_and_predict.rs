@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use common::{fail, small_manifest, succeed, text, train_arguments, write_small_data};
+use common::{dawn21, fail, small_manifest, succeed, text, train_arguments, write_small_data};
 use dawn21::data::manifest::Manifest;
 use tempfile::TempDir;
 
@@ -144,6 +144,32 @@ fn other_parts_and_other_data_do_not_replace_the_scores_of_the_test_set() {
         .collect();
     counts.sort_unstable();
     assert_eq!(counts, [4, 10, 12, 14], "none replaces another");
+
+    // More light-cones in the directory of the training are other data, of which some were seen.
+    let grown = directory.path().join("grown");
+    write_small_data(&grown, &small_manifest(), 40);
+    let own = directory.path().join("own");
+    succeed(&train_arguments(
+        &grown,
+        &own,
+        &["--set", "training.epochs=1"],
+    ));
+    fs::remove_file(own.join("split.csv")).expect("remove");
+    let output = dawn21(&["evaluate", text(&own), text(&grown)]);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    assert!(
+        log.contains("split.csv is missing; the light-cones are divided as"),
+        "{log}"
+    );
+    assert_eq!(read_json(&own.join("metrics.json"))["part"], "test");
+    write_small_data(&grown, &small_manifest(), 44);
+    let output = dawn21(&["evaluate", text(&own), text(&grown)]);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        log.contains("warning") && log.contains("which has changed since"),
+        "{log}"
+    );
 
     fail(
         &["evaluate", text(&run), text(&other), "--part", "test"],

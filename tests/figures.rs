@@ -349,7 +349,8 @@ fn one_image_of_each_light_cone_trains_a_network_of_its_own() {
         "the other run has a column"
     );
     assert!(!html.contains("warning:"), "both on the same light-cones");
-    let repeated = format!("--config {}/run.toml --out REPEATED", all.display());
+    // Its name has a space.
+    let repeated = format!("--config '{}/run.toml' --out REPEATED", all.display());
     assert!(html.contains(&repeated), "{repeated}");
     for said in [
         "<td>calibrated mean (4)</td>",

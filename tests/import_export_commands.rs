@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::trained::{field, image_of, number_in, rows};
-use common::{fail, small_manifest, succeed, text, train_arguments, write_small_data};
+use common::{dawn21, fail, small_manifest, succeed, text, train_arguments, write_small_data};
 
 /// A data directory, a run trained on it, and its layers as an architecture file.
 fn trained() -> (tempfile::TempDir, PathBuf, PathBuf, PathBuf) {
@@ -100,16 +100,37 @@ fn an_imported_run_predicts_evaluates_and_initializes() {
     fs::write(&kelvin, bytemuck::cast_slice(&cells)).expect("image");
     let predicted = succeed(&["predict", text(&imported), text(&kelvin)]);
     assert_ne!(field(&rows(&predicted)[0], "warning"), "", "{predicted}");
-    let single = path("single");
-    write_small_data(&single, &small_manifest(), 1);
+    let few = path("few");
+    write_small_data(&few, &small_manifest(), 9);
     fail(
-        &["calibrate", text(&imported), text(&single)],
-        &["single: 1 light-cones", "two or more"],
+        &["calibrate", text(&imported), text(&few)],
+        &["few: ", "needs 10 light-cones or more, found 9"],
     );
+    // Nothing is the run's own evaluation unasked.
+    let advice = fail(&["compare", text(&imported)], &["was not evaluated yet"]);
+    let command = format!("dawn21 evaluate {0} DATA --out {0}", imported.display());
+    assert!(advice.contains(&command), "{advice}");
+    let out = ["--out", text(&imported)];
+    succeed(&[&["evaluate", text(&imported), text(&data)], &out[..]].concat());
+    succeed(&["compare", text(&imported)]);
     let next = path("next");
     let init = ["--init-from", text(&imported)];
     succeed(&train_arguments(&data, &next, &init));
     assert!(next.join("model.safetensors").is_file());
+    // Uncertainties are those of the same weights alone.
+    let (weights, other) = (path("next.h5"), path("next-imported"));
+    let export = ["export", text(&next), "--format", "keras"];
+    succeed(&[&export[..], &["--out", text(&weights)]].concat());
+    let import = ["import-model", text(&weights), "--out", text(&other)];
+    succeed(&[&import[..], &["--like", text(&run)]].concat());
+    fs::copy(
+        imported.join("calibration.json"),
+        other.join("calibration.json"),
+    )
+    .expect("copy");
+    let output = dawn21(&["predict", text(&other), text(&cube)]);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("made for other weights"), "{log}");
     fail(
         &["train", text(&data), "--resume", text(&imported)],
         &["imported from", "b.h5", "--init-from"],

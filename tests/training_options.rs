@@ -324,4 +324,24 @@ fn a_run_record_repeats_its_training() {
         &[&repeat[..], &["--preset", "deep"]].concat(),
         &["run.toml", "leave out --preset deep"],
     );
+
+    // One that started from other weights, and one with settings where they would not count.
+    let third = directory.path().join("third");
+    let start = ["--init-from", text(&first), "--set", "training.epochs=1"];
+    succeed(&train_arguments(&data, &third, &start));
+    let record = third.join("run.toml");
+    let fourth = directory.path().join("fourth");
+    let arguments = ["train", text(&data), "--out", text(&fourth), "--config"];
+    let repeat = [&arguments[..], &[text(&record)]].concat();
+    let advice = format!("add --init-from {}", first.display());
+    fail(&repeat, &[&advice]);
+    succeed(&[&repeat[..], &["--init-from", text(&first)]].concat());
+    assert!(model(&third) == model(&fourth), "the same weights");
+    let edited = directory.path().join("edited.toml");
+    let stored = fs::read_to_string(&record).expect("record");
+    fs::write(&edited, stored + "\n[training]\nepochs = 9\n").expect("file");
+    fail(
+        &[&arguments[..], &[text(&edited)]].concat(),
+        &["edited.toml", "`training` lies beside it"],
+    );
 }

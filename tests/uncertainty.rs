@@ -190,9 +190,13 @@ fn a_calibration_of_other_weights_or_a_damaged_one_is_not_used() {
     let other = format!("{}9{}", &sound[..step], &sound[step..]);
     let text_of_other = said(&other);
     assert!(
-        text_of_other.contains("made for the weights of epoch"),
+        text_of_other.contains("made for other weights"),
         "{text_of_other}"
     );
+    // The same place in a training of other weights.
+    let digest = sound.find("\"weights\":\"").expect("digest") + 11;
+    let other = format!("{}x{}", &sound[..digest], &sound[digest + 1..]);
+    assert!(said(&other).contains("made for other weights"));
     assert!(said("{}").contains("calibration.json: missing field"));
     assert!(said(&sound.replacen("level", "depth", 1)).contains("parameters are not the model's"));
     let start = sound.find("\"mean\":[").expect("features") + 8;

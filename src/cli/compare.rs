@@ -1,13 +1,14 @@
 //! `dawn21 compare`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use super::output::{line, note, quoted};
+use super::output::{line, note};
 use super::{CommandError, table};
 use crate::evaluation::comparison::{IMAGES, Images, OverSeeds, r2, r2_over_predicted};
 use crate::evaluation::published::PUBLISHED;
 use crate::evaluation::results::Metrics;
-use crate::training::evaluated_run::{EvaluatedRun, EvaluatedRunError};
+use crate::shell::quoted;
+use crate::training::evaluated_run::{EvaluatedRun, EvaluatedRunError, evaluate_command};
 
 const ROWS: &str = "Rows of a run:
   first image       the first image of each light-cone, as in the paper
@@ -19,7 +20,8 @@ const ROWS: &str = "Rows of a run:
 #[derive(Debug, clap::Args)]
 #[command(after_help = ROWS)]
 pub(super) struct Arguments {
-    /// Evaluated runs; those that differ in their seeds alone make one row for each kind of score
+    /// Evaluated runs; those that differ in their seeds alone make one row for each kind of score, an ensemble has its
+    /// own
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
     /// What the table holds
@@ -53,8 +55,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             ));
         }
     }
-    for difference in runs[1..].iter().flat_map(|run| run.differences(&runs[0])) {
-        note(format_args!("warning: {difference}"));
+    let first = &runs[0];
+    for run in &runs[1..] {
+        for difference in run.differences(&first.run, first.record.as_ref(), &first.metrics) {
+            note(format_args!("warning: {difference}"));
+        }
     }
 
     let mut header = vec!["R2".to_string(), "seeds".to_string()];
@@ -110,11 +115,11 @@ fn by_kind(runs: &[EvaluatedRun]) -> Result<Vec<Vec<&EvaluatedRun>>, EvaluatedRu
 }
 
 /// Name of a kind of training: the directory of its first run without the seed at its end, or the whole path
-/// when another kind has that name.
+/// when another kind has that name. An ensemble has no seed.
 fn name(run: &EvaluatedRun, kinds: &[Vec<&EvaluatedRun>]) -> String {
     let short = |run: &EvaluatedRun| {
         let directory = run.run.name();
-        let record = run.record.as_ref();
+        let record = run.record.as_ref().filter(|r| r.members.is_empty());
         let suffix = record.map(|record| format!("-{}", record.config.seed));
         match suffix.and_then(|suffix| directory.strip_suffix(&suffix).map(str::to_string)) {
             Some(name) if !name.is_empty() => name,
@@ -145,23 +150,28 @@ fn row(name: &str, seeds: &[&Metrics], images: Images, show: Show) -> Option<Vec
 }
 
 fn say_what_is_missing(kind: &[&EvaluatedRun], images: Images) {
-    let option = match images {
-        Images::First | Images::Each | Images::Mean => " --images all",
-        // With the data of the training; a calibration is made on the way.
-        Images::CalibratedMean => "",
-        Images::MeanOfBothDirections | Images::CalibratedMeanOfBothDirections => {
-            " --both-directions"
-        }
-    };
     for run in kind
         .iter()
         .filter(|run| images.scores(&run.metrics).is_none())
     {
+        let imported = run.record.is_none();
+        let command = evaluate_command(run.run.path(), Path::new("DATA"), imported);
+        let command = match images {
+            Images::First | Images::Each | Images::Mean => format!("{command} --images all"),
+            Images::CalibratedMean if imported => format!(
+                "dawn21 calibrate {} OTHER_DATA, then {command}",
+                quoted(run.run.path())
+            ),
+            // With the data of the training; a calibration is made on the way.
+            Images::CalibratedMean => command,
+            Images::MeanOfBothDirections | Images::CalibratedMeanOfBothDirections => {
+                format!("{command} --both-directions")
+            }
+        };
         note(format_args!(
-            "{} has no scores of {}; for these: dawn21 evaluate {} DATA{option}",
+            "{} has no scores of {}; for these: {command}",
             run.run.path().display(),
             images.name(),
-            quoted(run.run.path())
         ));
     }
 }

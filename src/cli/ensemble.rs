@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use super::CommandError;
-use super::model_argument::{self, Weights};
-use super::output::{line, note, quoted};
+use super::output::{line, note};
 use crate::atomic_file::{FileError, write_bytes_atomically};
-use crate::model::ensemble;
+use crate::model::ensemble::{self, EnsembleError};
 use crate::model::model_file::{self, Model};
 use crate::run_directory::RunDirectory;
+use crate::shell::quoted;
+use crate::training::evaluated_run::EvaluatedRunError;
+use crate::training::history;
 use crate::training::run_record::RunRecord;
 
 #[derive(Debug, clap::Args)]
@@ -28,18 +30,23 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let members = arguments.runs.iter().map(|path| Member::open(path));
     let members: Vec<Member> = members.collect::<Result<_, _>>()?;
-    for member in &members[1..] {
-        member.check_light_cones(&members[0])?;
+    refuse_doubles(&members)?;
+    let split = common_split(&members)?;
+    if !arguments.quiet {
+        note_differences(&members)?;
     }
-    let split = members.iter().find_map(|member| member.split.clone());
-    let mut record = members[0].record.clone();
+    let record = members[0].record.clone();
     let models: Vec<Model> = members.into_iter().map(|member| member.model).collect();
-    let (description, architecture, parameters) = ensemble::merge(&models)?;
-    record.init_from = None;
-    record.members.clone_from(&arguments.runs);
-    record.config.layers = architecture.specs().to_vec();
-    // That of the members is in their layers already.
-    record.config.training.dropout = None;
+    let (description, architecture, parameters) =
+        ensemble::merge(&models).map_err(|error| match error {
+            EnsembleError::Differ { number, field } => CommandError::Usage(format!(
+                "{} has other {field} than {}; an ensemble is made of models that differ in their weights alone",
+                arguments.runs[number - 1].display(),
+                arguments.runs[0].display()
+            )),
+            error => error.into(),
+        })?;
+    let record = RunRecord::ensemble(&record, arguments.runs.clone(), architecture.specs());
 
     let (run, _lock) = RunDirectory::create(&arguments.out)?;
     if let Some(split) = split {
@@ -48,9 +55,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     model_file::write(&run.model(), &description, &architecture, &parameters)?;
     record.write(&run.record())?;
     line(format_args!(
-        "mean of {} networks, {} parameters: {}",
+        "mean of {} networks of {} parameters: {}",
         models.len(),
-        parameters.trainable_count(),
+        models[0].parameters.trainable_count(),
         run.model().display()
     ))?;
     if !arguments.quiet {
@@ -86,7 +93,13 @@ impl Member {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             text => Some(text.map_err(FileError::at(&run.split(), "reading"))?),
         };
-        let (_, model) = model_argument::open(path, Weights::Best)?;
+        if !run.model().exists() {
+            return Err(CommandError::Usage(format!(
+                "{}: missing; no epoch of this run has finished yet, or it was removed",
+                run.model().display()
+            )));
+        }
+        let model = model_file::read(&run.model())?;
         Ok(Self {
             run,
             record,
@@ -94,24 +107,67 @@ impl Member {
             model,
         })
     }
+}
 
-    /// What one member was trained on must not be the test of another.
-    fn check_light_cones(&self, first: &Self) -> Result<(), CommandError> {
-        let same_data = self.record.data.fingerprint == first.record.data.fingerprint;
-        let same_split = self.record.config.split == first.record.config.split
-            && (self.split == first.split || self.split.is_none() || first.split.is_none());
-        if same_data && same_split {
-            return Ok(());
+/// A run given twice would count twice.
+fn refuse_doubles(members: &[Member]) -> Result<(), CommandError> {
+    for (index, member) in members.iter().enumerate() {
+        let same = |other: &&Member| other.model.parameters == member.model.parameters;
+        if let Some(other) = members[..index].iter().find(same) {
+            return Err(CommandError::Usage(format!(
+                "{} and {} have the same weights; give each run once",
+                other.run.path().display(),
+                member.run.path().display()
+            )));
         }
-        Err(CommandError::Usage(format!(
-            "{} and {} were trained on other light-cones ({}): the test of one would not be one of the other",
-            first.run.path().display(),
-            self.run.path().display(),
-            if same_data {
-                "another split of the same data"
-            } else {
-                "of other data directories"
-            }
-        )))
     }
+    Ok(())
+}
+
+/// The division of the light-cones, none where all members lost it: what one was trained on must not be the test of
+/// another.
+fn common_split(members: &[Member]) -> Result<Option<String>, CommandError> {
+    let first = &members[0];
+    let with_split = members.iter().find(|member| member.split.is_some());
+    for member in &members[1..] {
+        let (own, firsts) = (&member.record.data, &first.record.data);
+        let differ = |what: String| {
+            Err(CommandError::Usage(format!(
+                "{} and {} were trained on other light-cones ({what}): the test of one would not be one of the other",
+                first.run.path().display(),
+                member.run.path().display(),
+            )))
+        };
+        if own.fingerprint != firsts.fingerprint {
+            let (own, firsts) = (own.directory.display(), firsts.directory.display());
+            return differ(format!("those of {firsts} and of {own}"));
+        }
+        let other_file =
+            with_split.is_some_and(|w| member.split.is_some() && member.split != w.split);
+        if member.record.config.split != first.record.config.split || other_file {
+            return differ("another split of the same data".to_string());
+        }
+    }
+    Ok(with_split.and_then(|member| member.split.clone()))
+}
+
+/// What does not speak against a mean, but should be known.
+fn note_differences(members: &[Member]) -> Result<(), CommandError> {
+    let first = &members[0];
+    for member in members {
+        let name = member.run.path().display();
+        let history = history::read(&member.run.history()).map_err(EvaluatedRunError::from)?;
+        if member.record.members.is_empty() && !member.record.has_ended(&history) {
+            note(format_args!(
+                "warning: the training of {name} has not come to its last epoch"
+            ));
+        }
+        if member.record.config.without_seed() != first.record.config.without_seed() {
+            note(format_args!(
+                "note: {name} was trained with other settings than {}, which stand for both in run.toml",
+                first.run.path().display()
+            ));
+        }
+    }
+    Ok(())
 }

@@ -2,10 +2,10 @@
 
 mod summary;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::model_argument::{self, Weights};
-use super::output::{note, quoted};
+use super::output::note;
 use super::progress::Items;
 use super::{CommandError, Threads, calibrate};
 use crate::atomic_file::FileError;
@@ -25,8 +25,9 @@ use crate::evaluation::scores::{
     Scores, mean_by_light_cone, of_first_images, of_images_before, score,
 };
 use crate::figures::run_figures::recovery_figures;
-use crate::model::model_file::ModelDescription;
+use crate::model::model_file::{Model, ModelDescription};
 use crate::run_directory::RunDirectory;
+use crate::shell::quoted;
 use crate::training::preparation;
 use crate::training::run_record::RunRecord;
 
@@ -53,8 +54,8 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value = "best")]
     weights: Weights,
     /// Where metrics.json, predictions.csv and figures go; absent: RUN for the best weights on the test set, else
-    /// RUN/evaluation-<PART> or, for other data, RUN/evaluation-<name of DATA>, with the fingerprint of DATA where
-    /// that holds an evaluation of other data
+    /// RUN/evaluation, followed by -<PART> or, for other data, -<name of DATA>, by -last for the last weights, and by
+    /// the fingerprint of DATA where that holds an evaluation of other data
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -123,7 +124,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     // Only the data that the run was trained on are divided.
     let split = match &record {
         Some(record) if record.check_data(run.path(), &dataset).is_ok() => {
-            Some(preparation::split(&run, &dataset, &record.config)?)
+            Some(own_split(&run, record, &dataset, arguments.quiet)?)
+        }
+        Some(record) if is_same_directory(&record.data.directory, &arguments.data) => {
+            note(format_args!(
+                "warning: {} was trained on {}, which has changed since (light-cones, parameters, geometry, physics or \
+                 cosmology): it counts as data that the network has not seen, though it may have",
+                run.path().display(),
+                arguments.data.display()
+            ));
+            None
         }
         _ => None,
     };
@@ -152,36 +162,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let scored = |predictions: &[ImagePrediction]| score(predictions, parameters, seed);
     let scores = scored(&first);
     let upright = of_images_before(slicing.images().len(), &physical);
-    let calibration = match (arguments.weights, &split) {
-        (Weights::Best, Some(split)) => Some(calibrate::before_evaluation(
-            &run,
-            &model,
-            &dataset,
-            &slicing,
-            split,
-            arguments.quiet,
-        )?),
-        (Weights::Best, None) => {
-            let stored = Calibration::read(&run.calibration(), &model);
-            stored.unwrap_or_else(|error| {
-                if !arguments.quiet {
-                    note(format_args!("scores without calibration: {error}"));
-                }
-                None
-            })
-        }
-        (Weights::Last, _) => None,
-    };
-    // Of the light-cones that it was made with, the calibration knows the truth: those calibrated on, or the
-    // validation light-cones of the run's own data.
-    let unseen = own_data && part == PartArgument::Test;
-    let known = |made: &Calibration| made.fingerprint == dataset.fingerprint() && !unseen;
-    if !own_data && !arguments.quiet && calibration.as_ref().is_some_and(known) {
-        note(format_args!(
-            "scores without calibration: it was made with these light-cones"
-        ));
-    }
-    let calibration = calibration.as_ref().filter(|made| !known(made));
+    let calibration = choose_calibration(
+        arguments,
+        &run,
+        &model,
+        (&dataset, &slicing),
+        (split.as_ref(), part),
+    )?;
+    let calibration = calibration.as_ref();
     let several = upright.len() > first.len();
     let mean = several.then(|| mean_scores(&upright, slicing.image_set(), calibration, &scored));
     let mean = mean.unwrap_or_default();
@@ -193,6 +181,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         program: concat!("dawn21 ", env!("CARGO_PKG_VERSION")).to_string(),
         model: file.display().to_string(),
         epoch: description.epoch,
+        weights: Some(model.parameters.digest()),
         training_images_per_light_cone: record.as_ref().map(|record| {
             let training = &record.config.training;
             training
@@ -242,6 +231,58 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         }
     }
     Ok(())
+}
+
+fn own_split(
+    run: &RunDirectory,
+    record: &RunRecord,
+    dataset: &Dataset,
+    quiet: bool,
+) -> Result<Split, CommandError> {
+    if !run.split().exists() && !quiet {
+        note(format_args!(
+            "{} is missing; the light-cones are divided as the settings of the run say",
+            run.split().display()
+        ));
+    }
+    Ok(preparation::split(run, dataset, &record.config)?)
+}
+
+fn is_same_directory(a: &Path, b: &Path) -> bool {
+    let canonical = |path: &Path| std::fs::canonicalize(path).ok();
+    canonical(a).is_some() && canonical(a) == canonical(b)
+}
+
+/// The calibration of the best weights, measured if the data are at hand; none of the light-cones that it was made with,
+/// of which it knows the truth.
+fn choose_calibration(
+    arguments: &Arguments,
+    run: &RunDirectory,
+    model: &Model,
+    (dataset, slicing): (&Dataset, &Slicing),
+    (split, part): (Option<&Split>, PartArgument),
+) -> Result<Option<Calibration>, CommandError> {
+    if arguments.weights == Weights::Last {
+        return Ok(None);
+    }
+    if let Some(split) = split {
+        let made =
+            calibrate::before_evaluation(run, model, dataset, slicing, split, arguments.quiet)?;
+        // Those calibrated on, or the validation light-cones of the run's own data.
+        let known = made.fingerprint == dataset.fingerprint() && part != PartArgument::Test;
+        return Ok(Some(made).filter(|_| !known));
+    }
+    let why_not = match Calibration::read(&run.calibration(), model) {
+        Ok(Some(made)) if made.fingerprint == dataset.fingerprint() => {
+            "it was made with these light-cones".to_string()
+        }
+        Ok(made) => return Ok(made),
+        Err(error) => error.to_string(),
+    };
+    if !arguments.quiet {
+        note(format_args!("scores without calibration: {why_not}"));
+    }
+    Ok(None)
 }
 
 /// Scores of the mean over a light-cone's images.

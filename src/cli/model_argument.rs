@@ -23,13 +23,19 @@ pub(super) fn open(path: &Path, weights: Weights) -> Result<(PathBuf, Model), Co
     }
     let run = RunDirectory::open(path)?;
     match weights {
-        Weights::Best if !run.model().exists() => Err(CommandError::Usage(format!(
-            "{}: missing; no epoch has finished yet, or it was removed. Use --weights last",
-            run.model().display()
-        ))),
+        Weights::Best if !run.model().exists() => {
+            let advice = match run.checkpoint().exists() {
+                true => "no epoch has finished yet, or it was removed. Use --weights last",
+                false => "it was removed; make the run anew",
+            };
+            Err(CommandError::Usage(format!(
+                "{}: missing; {advice}",
+                run.model().display()
+            )))
+        }
         Weights::Best => Ok((run.model(), model_file::read(&run.model())?)),
         Weights::Last if !run.checkpoint().exists() => Err(CommandError::Usage(format!(
-            "{}: there are no last weights, the run is imported, an ensemble, or not yet begun; use --weights best",
+            "{}: there are no last weights, the run is imported, an ensemble, or not yet begun",
             run.path().display()
         ))),
         Weights::Last => Ok((run.checkpoint(), checkpoint::read_model(&run.checkpoint())?)),

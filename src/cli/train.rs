@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use super::calibrate;
 use super::interrupt::{INTERRUPTED, stop_flag};
 use super::model_argument::{self, Weights};
-use super::output::{line, note, quoted};
+use super::output::{line, note};
 use super::progress::TrainingProgress;
 use super::{CommandError, Threads};
 use crate::data::batches::training_images;
@@ -19,6 +19,7 @@ use crate::model::model_file::{self, ModelDescription};
 use crate::model::parameters::Parameters;
 use crate::model::summary::Summary;
 use crate::run_directory::{RunDirectory, RunLock};
+use crate::shell::quoted;
 use crate::training::checkpoint::{Checkpoint, Position};
 use crate::training::config::{Config, ConfigSources, DEFAULT_PRESET};
 use crate::training::preparation;
@@ -179,6 +180,20 @@ fn configure(arguments: &Arguments, dataset: &Dataset) -> Result<Config, Command
                 dataset.directory().display()
             ));
         }
+    }
+    if let Some(path) = &arguments.config
+        && arguments.init_from.is_none()
+        && let Ok(RunRecord {
+            init_from: Some(from),
+            ..
+        }) = RunRecord::read(path)
+    {
+        return Err(CommandError::Usage(format!(
+            "--config {}: that run started from the weights of {}; add --init-from {} to repeat it",
+            path.display(),
+            from.display(),
+            quoted(&from)
+        )));
     }
     Ok(Config::load(&ConfigSources {
         preset,

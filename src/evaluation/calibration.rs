@@ -16,7 +16,7 @@ use super::results::CalibrationSource;
 use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::data::slices::ImageSet;
 use crate::model::execution::ExecutionError;
-use crate::model::model_file::{Model, ModelDescription};
+use crate::model::model_file::Model;
 
 pub use measure::CalibrationData;
 
@@ -59,6 +59,9 @@ pub struct Calibration {
     pub step: u64,
     /// Validation loss of the weights.
     pub validation_loss: Option<f64>,
+    /// Digest of the weights; calibrations of before it was kept have none.
+    #[serde(default)]
+    pub weights: Option<String>,
     /// Fingerprint of the data that it was measured with.
     pub fingerprint: String,
     /// Number of light-cones that it was measured with.
@@ -98,17 +101,13 @@ pub enum CalibrationError {
     },
     /// It was made for other weights than those of the model.
     #[error(
-        "{}: made for the weights of epoch {found}, the model has those of epoch {expected}; `dawn21 evaluate RUN DATA` \
-         with the data of the training makes it anew",
+        "{}: made for other weights than the model has; `dawn21 evaluate RUN DATA` with the data of the training makes it \
+         anew, `dawn21 calibrate RUN DATA` that of an imported model",
         path.display()
     )]
     OtherWeights {
         /// The file.
         path: PathBuf,
-        /// Epoch of the model.
-        expected: u64,
-        /// Epoch of the calibration.
-        found: u64,
     },
     /// The images could not be read or predicted.
     #[error(transparent)]
@@ -120,11 +119,16 @@ pub enum CalibrationError {
     #[error("there are no training and validation images to calibrate with")]
     NoImages,
     /// There are too few light-cones for a model whose training is not known.
-    #[error("{}: {found} light-cones; a calibration of an imported model needs two or more", data.display())]
+    #[error(
+        "{}: a calibration of an imported model needs {expected} light-cones or more, found {found}",
+        data.display()
+    )]
     TooFewLightCones {
         /// The data directory.
         data: PathBuf,
-        /// Its light-cones.
+        /// Light-cones needed.
+        expected: usize,
+        /// Light-cones there.
         found: usize,
     },
 }
@@ -141,13 +145,18 @@ pub enum Answer {
 impl Calibration {
     /// Whether it was made for the weights of a model.
     #[must_use]
-    pub fn is_of(&self, description: &ModelDescription) -> bool {
-        (self.epoch, self.step, self.validation_loss)
-            == (
-                description.epoch,
-                description.step,
-                description.validation_loss,
-            )
+    pub fn is_of(&self, model: &Model) -> bool {
+        let description = &model.description;
+        let place = (
+            description.epoch,
+            description.step,
+            description.validation_loss,
+        );
+        (self.epoch, self.step, self.validation_loss) == place
+            && self
+                .weights
+                .as_ref()
+                .is_none_or(|digest| *digest == model.parameters.digest())
     }
 
     /// Writes `calibration.json` atomically.
@@ -186,11 +195,9 @@ impl Calibration {
         let calibration: Self =
             serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
         let description = &model.description;
-        if !calibration.is_of(description) {
+        if !calibration.is_of(model) {
             return Err(CalibrationError::OtherWeights {
                 path: path.to_path_buf(),
-                expected: description.epoch,
-                found: calibration.epoch,
             });
         }
         let names = calibration.parameters.iter().map(|p| &p.name);

@@ -98,7 +98,7 @@ impl fmt::Display for Departure {
         let distance = |f: &mut fmt::Formatter<'_>, what, distance, limit| {
             write!(
                 f,
-                "{what} unlike those trained on (distance {distance:.2}, limit {limit:.2})"
+                "{what} unlike that of images known to the model (distance {distance:.2}, limit {limit:.2})"
             )
         };
         match *self {
@@ -108,7 +108,7 @@ impl fmt::Display for Departure {
                 seen,
             } => write!(
                 f,
-                "{what} {found_mk:.3} mK, {:.3} to {:.3} mK in training",
+                "{what} {found_mk:.3} mK, {:.3} to {:.3} mK in images known to the model",
                 seen.low_mk, seen.high_mk
             ),
             Self::Structure { distance: d, limit } => distance(f, "structure", d, limit),
@@ -231,7 +231,7 @@ mod tests {
         };
         assert_eq!(
             named(&kelvin),
-            "coldest cell -0.151 mK, -198.500 to -100.000 mK in training"
+            "coldest cell -0.151 mK, -198.500 to -100.000 mK in images known to the model"
         );
         let mut noisy = usual.clone();
         noisy.structure[1] += 8.0;

@@ -22,6 +22,9 @@ pub struct Metrics {
     pub model: String,
     /// Epoch of its weights.
     pub epoch: u64,
+    /// Digest of its weights; evaluations of before it was kept have none.
+    #[serde(default)]
+    pub weights: Option<String>,
     /// Images of each light-cone that it was trained on; none when that is not known.
     #[serde(default)]
     pub training_images_per_light_cone: Option<usize>,
@@ -82,6 +85,14 @@ pub struct CalibrationSource {
     pub light_cones: usize,
     /// Number of their images.
     pub images: usize,
+}
+
+impl CalibrationSource {
+    /// Whether another calibration was made with the same light-cones, of which it may have taken other images.
+    #[must_use]
+    pub fn is_of_same_light_cones(&self, other: &Self) -> bool {
+        (&self.fingerprint, self.light_cones) == (&other.fingerprint, other.light_cones)
+    }
 }
 
 impl fmt::Display for CalibrationSource {

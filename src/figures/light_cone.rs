@@ -32,7 +32,7 @@ pub enum LightConeFigureError {
         /// The cube.
         path: PathBuf,
     },
-    /// The cube has the wrong size.
+    /// The cube cannot be mapped, or has the wrong size.
     #[error(transparent)]
     Cube(#[from] CubeError),
     /// A cell of the plane is not finite.

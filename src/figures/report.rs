@@ -9,6 +9,7 @@ use super::run_figures::{self, Section};
 use super::run_material::RunMaterial;
 use super::{FigureError, tables};
 use crate::atomic_file::write_bytes_atomically;
+use crate::shell::quoted;
 use crate::training::run_record::RunRecord;
 
 /// Figures wider than this do not shrink to a telephone: they are moved sideways.
@@ -72,7 +73,7 @@ fn render(material: &RunMaterial) -> Result<String, FigureError> {
 
 /// The runs that an ensemble is the mean of, as HTML; none of a training.
 fn members(record: &RunRecord) -> Option<String> {
-    let members = record.members.iter().map(|run| run.display().to_string());
+    let members = record.members.iter().map(|run| quoted(run));
     let members = members.collect::<Vec<_>>().join(" ");
     (!members.is_empty()).then(|| escape(&members))
 }
@@ -230,18 +231,20 @@ fn score_tables(material: &RunMaterial) -> String {
 
 /// The whole configuration, and how to get here.
 fn settings(material: &RunMaterial) -> String {
-    let run = escape(&material.run.path().display().to_string());
-    let data = escape(&material.data_argument().display().to_string());
+    let run = escape(&quoted(material.run.path()));
+    let data = escape(&quoted(&material.data_argument()));
     let train = material.record.as_ref().map_or(String::new(), |record| {
         if let Some(members) = members(record) {
             return format!("dawn21 ensemble {members} --out REPEATED\n");
         }
         let start = record.init_from.as_ref().map_or(String::new(), |from| {
-            format!(" --init-from {}", escape(&from.display().to_string()))
+            format!(" --init-from {}", escape(&quoted(from)))
         });
-        format!("dawn21 train {data} --config {run}/run.toml{start} --out REPEATED\n")
+        let settings = escape(&quoted(&material.run.record()));
+        format!("dawn21 train {data} --config {settings}{start} --out REPEATED\n")
     });
-    let mut html = format!("<pre>{train}dawn21 evaluate {run} {data}\ndawn21 report {run}</pre>\n");
+    let evaluate = escape(&material.evaluate_command());
+    let mut html = format!("<pre>{train}{evaluate}\ndawn21 report {run}</pre>\n");
     if let Some(record) = &material.record {
         let toml = toml::to_string(record).unwrap_or_default();
         html.push_str(&format!(

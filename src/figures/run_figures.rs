@@ -91,8 +91,12 @@ fn light_cone_section(material: &RunMaterial) -> Result<Section, FigureError> {
 fn loss_section(material: &RunMaterial) -> Section {
     let mut section = Section::new("loss", "Training");
     if material.history.is_empty() {
-        section.missing =
-            Some("No history: the model was imported, or is an ensemble.".to_string());
+        let why = match &material.record {
+            None => "the model was imported, not trained here",
+            Some(record) if !record.members.is_empty() => "an ensemble has those of its members",
+            Some(_) => "history.csv is missing, or no epoch has finished yet",
+        };
+        section.missing = Some(format!("No history: {why}."));
         return section;
     }
     section.figures.push(loss_figure(&material.history));
@@ -117,9 +121,8 @@ fn recovery_section(material: &RunMaterial) -> Section {
     let predictions = material.predictions.as_deref().unwrap_or_default();
     if predictions.is_empty() {
         section.missing = Some(format!(
-            "Not evaluated yet: dawn21 evaluate {} {}",
-            material.run.path().display(),
-            material.data_argument().display()
+            "Not evaluated yet: {}",
+            material.evaluate_command()
         ));
         return section;
     }

@@ -10,7 +10,7 @@ use crate::evaluation::metrics::Pair;
 use crate::evaluation::results::{Metrics, read_first_predictions, read_metrics};
 use crate::model::model_file::{self, Model};
 use crate::run_directory::RunDirectory;
-use crate::training::evaluated_run::EvaluatedRun;
+use crate::training::evaluated_run::{EvaluatedRun, evaluate_command};
 use crate::training::history::{self, EpochRecord};
 use crate::training::run_record::RunRecord;
 
@@ -23,7 +23,7 @@ pub struct RunMaterial {
     pub model: Model,
     /// How it was trained; none of an imported model.
     pub record: Option<RunRecord>,
-    /// Epochs; none of an imported model.
+    /// Epochs; none of an imported model or an ensemble.
     pub history: Vec<EpochRecord>,
     /// Scores; none before an evaluation.
     pub metrics: Option<Metrics>,
@@ -73,14 +73,21 @@ impl RunMaterial {
                 None
             }
         };
-        if let Some(metrics) = &metrics
-            && metrics.epoch != model.description.epoch
-        {
-            notes.push(format!(
-                "the scores are those of epoch {}, the weights now those of epoch {}; `dawn21 evaluate RUN DATA` \
-                 scores them anew",
-                metrics.epoch, model.description.epoch
-            ));
+        if let Some(metrics) = &metrics {
+            let epochs = (metrics.epoch, model.description.epoch);
+            let anew = "`dawn21 evaluate RUN DATA` scores them anew";
+            if epochs.0 != epochs.1 {
+                notes.push(format!(
+                    "the scores are those of epoch {}, the weights now those of epoch {}; {anew}",
+                    epochs.0, epochs.1
+                ));
+            } else if metrics
+                .weights
+                .as_ref()
+                .is_some_and(|w| *w != model.parameters.digest())
+            {
+                notes.push(format!("the scores are those of other weights; {anew}"));
+            }
         }
         let trained_on = record.as_ref().map(|record| &record.data.directory);
         let light_cones = match (data, trained_on) {
@@ -124,17 +131,21 @@ impl RunMaterial {
         let own: Vec<&str> = parameters.map(|p| &p.name[..]).collect();
         other.check_parameters(self.run.path(), &own)?;
         if let Some(metrics) = &self.metrics {
-            let own = EvaluatedRun {
-                run: self.run.clone(),
-                record: self.record.clone(),
-                metrics: metrics.clone(),
-            };
-            let differences = other.differences(&own);
+            let differences = other.differences(&self.run, self.record.as_ref(), metrics);
             self.notes
                 .extend(differences.into_iter().map(|d| format!("warning: {d}")));
         }
         self.beside.push((other.run.name(), other.metrics));
         Ok(())
+    }
+
+    /// The command that gives the run its scores.
+    pub(super) fn evaluate_command(&self) -> String {
+        evaluate_command(
+            self.run.path(),
+            &self.data_argument(),
+            self.record.is_none(),
+        )
     }
 
     /// The data directory to name in commands.

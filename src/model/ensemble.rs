@@ -7,6 +7,7 @@
 //! the zeros are multiplied too: for n members n^2 of one, in the layers between the first and the last.
 
 use super::architecture::{Architecture, ArchitectureError};
+use super::layer::Layer;
 use super::layer_spec::LayerSpec;
 use super::model_file::{Model, ModelDescription};
 use super::parameters::{Parameters, Tensor};
@@ -59,62 +60,23 @@ pub enum EnsembleError {
 pub fn merge(
     members: &[Model],
 ) -> Result<(ModelDescription, Architecture, Parameters<f32>), EnsembleError> {
+    let found = members.len();
     let [first, others @ ..] = members else {
-        return Err(EnsembleError::TooFew { found: 0 });
+        return Err(EnsembleError::TooFew { found });
     };
     if others.is_empty() {
-        return Err(EnsembleError::TooFew { found: 1 });
+        return Err(EnsembleError::TooFew { found });
     }
     for (number, other) in (2..).zip(others) {
-        let differing = difference(&first.description, &other.description);
-        if let Some(field) = differing {
+        if let Some(field) = difference(&first.description, &other.description) {
             return Err(EnsembleError::Differ { number, field });
         }
     }
-    let specs = first.network.architecture().specs();
-    let Some((last @ LayerSpec::Dense { .. }, body)) = specs.split_last() else {
-        let found = specs.last().map_or("none", LayerSpec::kind);
-        return Err(EnsembleError::LastLayer { found });
-    };
-    let mut wider: Vec<LayerSpec> = body
-        .iter()
-        .map(|spec| side_by_side(spec, members.len()))
-        .collect();
-    wider.push(last.clone());
+    let layers = wider_layers(first.network.architecture().specs(), members.len())?;
     let description = &first.description;
-    let architecture = Architecture::resolve(
-        &wider,
-        description.image,
-        description.cell_mpc,
-        description.parameters.len(),
-    )?;
-
-    let mut parameters = Parameters::zeros(&architecture);
-    let mut of_member: Vec<_> = members.iter().map(|m| m.parameters.tensors()).collect();
-    let last_layer = format!("{}.", body.len());
-    // Every member sees the same image; what its first layer makes of it is its own.
-    let mut shared_input = true;
-    for tensor in parameters.tensors_mut() {
-        let parts: Vec<&Tensor<f32>> = of_member.iter_mut().filter_map(Iterator::next).collect();
-        let is_matrix = tensor.shape.len() > 1;
-        if tensor.name.starts_with(&last_layer) {
-            average(tensor, &parts, is_matrix && !shared_input);
-        } else if !is_matrix {
-            if shared_input {
-                // Biases follow their weights: this is a normalisation.
-                let layer = tensor.name.split('.').next().and_then(|n| n.parse().ok());
-                return Err(EnsembleError::NormalizedInput {
-                    layer: layer.unwrap_or(0),
-                });
-            }
-            stack(tensor, &parts);
-        } else if shared_input {
-            stack(tensor, &parts);
-            shared_input = false;
-        } else {
-            block_diagonal(tensor, &parts);
-        }
-    }
+    let outputs = description.parameters.len();
+    let architecture =
+        Architecture::resolve(&layers, description.image, description.cell_mpc, outputs)?;
     let description = ModelDescription {
         layers: architecture.specs().to_vec(),
         epoch: 0,
@@ -122,14 +84,23 @@ pub fn merge(
         validation_loss: None,
         ..description.clone()
     };
+    let parameters = merged_parameters(&architecture, members);
     Ok((description, architecture, parameters))
 }
 
-/// The first thing but the weights in which two models differ.
+/// The first thing but the weights in which two models differ. Dropout acts in training alone.
 fn difference(a: &ModelDescription, b: &ModelDescription) -> Option<&'static str> {
     let bits = |values: &[f64]| -> Vec<u64> { values.iter().map(|v| v.to_bits()).collect() };
+    let layers = |model: &ModelDescription| -> Vec<LayerSpec> {
+        let layers = model.layers.iter().cloned();
+        let without_rate = layers.map(|layer| match layer {
+            LayerSpec::Dropout { .. } => LayerSpec::Dropout { rate: 0.0 },
+            layer => layer,
+        });
+        without_rate.collect()
+    };
     let same = [
-        ("layers", a.layers == b.layers),
+        ("layers", layers(a) == layers(b)),
         ("images", a.image == b.image && a.slices == b.slices),
         ("cells", bits(&[a.cell_mpc]) == bits(&[b.cell_mpc])),
         (
@@ -144,6 +115,53 @@ fn difference(a: &ModelDescription, b: &ModelDescription) -> Option<&'static str
         ("parameters or ranges of them", a.parameters == b.parameters),
     ];
     same.iter().find(|(_, same)| !same).map(|(field, _)| *field)
+}
+
+/// Layers for `members` networks side by side; the last one has the outputs of one.
+fn wider_layers(layers: &[LayerSpec], members: usize) -> Result<Vec<LayerSpec>, EnsembleError> {
+    let Some((last @ LayerSpec::Dense { .. }, body)) = layers.split_last() else {
+        let found = layers.last().map_or("none", LayerSpec::kind);
+        return Err(EnsembleError::LastLayer { found });
+    };
+    let first_of = |kinds: &[&str]| {
+        layers
+            .iter()
+            .position(|layer| kinds.contains(&layer.kind()))
+    };
+    if let (Some(layer), Some(first)) = (first_of(&["batch_norm"]), first_of(&["conv2d", "dense"]))
+        && layer < first
+    {
+        return Err(EnsembleError::NormalizedInput { layer });
+    }
+    let body = body.iter().map(|layer| side_by_side(layer, members));
+    Ok(body.chain([last.clone()]).collect())
+}
+
+/// The members' parameters in the places that `architecture` has for them.
+fn merged_parameters(architecture: &Architecture, members: &[Model]) -> Parameters<f32> {
+    let mut parameters = Parameters::zeros(architecture);
+    // Every member sees the same image; what its first layer makes of it is its own.
+    let mut shared_input = true;
+    let last = architecture.layers().len() - 1;
+    let mut trainable = parameters.trainable.iter_mut().enumerate();
+    for (index, layer) in architecture.layers().iter().enumerate() {
+        for (number, tensor) in trainable.by_ref().take(layer.trainable().len()) {
+            let parts = members.iter().map(|m| &m.parameters.trainable[number]);
+            let parts: Vec<&Tensor<f32>> = parts.collect();
+            let has_inputs = tensor.shape.len() > 1;
+            match (index == last, has_inputs && !shared_input) {
+                (true, own_inputs) => average(tensor, &parts, own_inputs),
+                (false, true) => block_diagonal(tensor, &parts),
+                (false, false) => stack(tensor, &parts),
+            }
+        }
+        shared_input &= !matches!(layer, Layer::Conv2d(_) | Layer::Dense(_));
+    }
+    for (number, tensor) in parameters.buffers.iter_mut().enumerate() {
+        let parts = members.iter().map(|m| &m.parameters.buffers[number]);
+        stack(tensor, &parts.collect::<Vec<_>>());
+    }
+    parameters
 }
 
 /// A layer with the outputs of `members` of its kind.

@@ -43,7 +43,7 @@ pub struct ModelDescription {
     pub slices: SliceConfig,
     /// Outputs in order, with the ranges that scale them.
     pub parameters: Vec<ParameterDescription>,
-    /// Epoch (from 1) after which the weights were kept; 0 before training.
+    /// Epoch (from 1) after which the weights were kept; 0 before training, and of an ensemble.
     pub epoch: u64,
     /// Training steps taken.
     pub step: u64,

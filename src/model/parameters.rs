@@ -3,6 +3,7 @@
 use dawn21_kernels::Float;
 use dawn21_kernels::rng::{Stream, generator, unit_interval};
 use rand::Rng;
+use sha2::{Digest, Sha256};
 
 use super::architecture::Architecture;
 use super::layer::{Layer, TensorSpec};
@@ -125,6 +126,20 @@ impl<T: Float> Parameters<T> {
             trainable: convert(&self.trainable),
             buffers: convert(&self.buffers),
         }
+    }
+}
+
+impl Parameters<f32> {
+    /// A digest of names, shapes and values: whether two models are the same.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let mut digest = Sha256::new();
+        for tensor in self.tensors() {
+            digest.update(format!("{} {:?}\n", tensor.name, tensor.shape));
+            digest.update(bytemuck::cast_slice::<f32, u8>(&tensor.values));
+        }
+        let bytes = digest.finalize();
+        bytes[..16].iter().map(|b| format!("{b:02x}")).collect()
     }
 }
 

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::config::TrainingConfig;
 use super::history::{self, HistoryFileError};
 use super::run_record::{RunRecord, RunRecordError};
-use super::schedule::Patience;
 use crate::evaluation::results::{Metrics, ResultsError, read_metrics};
 use crate::run_directory::{RunDirectory, RunDirectoryError};
+use crate::shell::quoted;
 
 /// A run that was evaluated.
 #[derive(Debug, Clone)]
@@ -36,10 +35,12 @@ pub enum EvaluatedRunError {
     #[error(transparent)]
     History(#[from] HistoryFileError),
     /// It has no scores yet.
-    #[error("{} was not evaluated yet; `dawn21 evaluate RUN DATA` does it", run.display())]
+    #[error("{} was not evaluated yet; `{}` does it", run.display(), evaluate_command(run, Path::new("DATA"), *imported))]
     NotEvaluated {
         /// The run.
         run: PathBuf,
+        /// Whether it is an imported model.
+        imported: bool,
     },
     /// Two runs recover different parameters.
     #[error(
@@ -71,6 +72,17 @@ pub enum EvaluatedRunError {
     },
 }
 
+/// The command that gives a run its scores. Nothing says what an imported model was trained on, so that no evaluation is
+/// stored as the run's own unasked.
+#[must_use]
+pub fn evaluate_command(run: &Path, data: &Path, imported: bool) -> String {
+    let (run, data) = (quoted(run), quoted(data));
+    match imported {
+        false => format!("dawn21 evaluate {run} {data}"),
+        true => format!("dawn21 evaluate {run} {data} --out {run}"),
+    }
+}
+
 impl EvaluatedRun {
     /// Reads record and scores of a run.
     ///
@@ -82,6 +94,7 @@ impl EvaluatedRun {
         let metrics =
             read_metrics(&run.metrics())?.ok_or_else(|| EvaluatedRunError::NotEvaluated {
                 run: path.to_path_buf(),
+                imported: record.is_none(),
             })?;
         Ok(Self {
             run,
@@ -124,45 +137,39 @@ impl EvaluatedRun {
     /// # Errors
     /// [`EvaluatedRunError::History`] when the history cannot be read.
     pub fn is_finished(&self) -> Result<bool, EvaluatedRunError> {
-        let Some(record) = self.record.as_ref().filter(|r| r.members.is_empty()) else {
-            return Ok(true);
-        };
-        let TrainingConfig {
-            epochs,
-            early_stopping,
-            ..
-        } = &record.config.training;
-        let history = history::read(&self.run.history())?;
-        let mut patience = Patience::default();
-        let mut stops = history.iter().map(|epoch| {
-            let monitor = early_stopping.monitor;
-            let loss = monitor.select(epoch.train_loss, epoch.validation_loss);
-            early_stopping.after_epoch(&mut patience, loss)
-        });
-        Ok(stops.any(|stop| stop) || history.len() as u64 >= *epochs)
+        match &self.record {
+            Some(record) if record.members.is_empty() => {
+                Ok(record.has_ended(&history::read(&self.run.history())?))
+            }
+            _ => Ok(true),
+        }
     }
 
-    /// Why scores of this run say little beside those of `reference`, one sentence each.
+    /// Why scores of this run say little beside `metrics`, those of `reference` with its `record`: one sentence each.
     #[must_use]
-    pub fn differences(&self, reference: &Self) -> Vec<String> {
-        let names = [self, reference].map(|run| run.run.path().display());
-        let split = |run: &Self| run.record.as_ref().map(|r| r.config.split.clone());
-        let scored = |run: &Self| (run.metrics.fingerprint.clone(), run.metrics.part.clone());
+    pub fn differences(
+        &self,
+        reference: &RunDirectory,
+        record: Option<&RunRecord>,
+        metrics: &Metrics,
+    ) -> Vec<String> {
+        let (run, reference) = (self.run.path().display(), reference.path().display());
+        let split = |record: Option<&RunRecord>| record.map(|r| r.config.split.clone());
+        let scored = |metrics: &Metrics| (metrics.fingerprint.clone(), metrics.part.clone());
         let mut differences = Vec::new();
-        if scored(self) != scored(reference)
-            || (self.metrics.part != "all" && split(self) != split(reference))
+        if scored(&self.metrics) != scored(metrics)
+            || (metrics.part != "all" && split(self.record.as_ref()) != split(record))
         {
-            let [run, reference] = &names;
             differences.push(format!(
                 "{run} was evaluated on other light-cones than {reference}"
             ));
         }
         // Older evaluations do not say.
-        if let [Some(found), Some(expected)] =
-            [self, reference].map(|run| run.metrics.calibration.as_ref())
-            && found != expected
+        if let (Some(found), Some(expected)) = (&self.metrics.calibration, &metrics.calibration)
+            && !found.is_of_same_light_cones(expected)
+            && self.metrics.calibrated_mean.is_some()
+            && metrics.calibrated_mean.is_some()
         {
-            let [run, reference] = &names;
             differences.push(format!(
                 "the calibrated means of {run} come from other light-cones ({found}) than those of {reference} \
                  ({expected})"
@@ -171,7 +178,8 @@ impl EvaluatedRun {
         differences
     }
 
-    /// Whether another run differs in its seed alone: same settings, start, training and test data.
+    /// Whether another run differs in its seed alone: same settings, start, training and test data. Ensembles have no
+    /// seed: each is a kind of its own.
     #[must_use]
     pub fn differs_in_seed_alone(&self, other: &Self) -> bool {
         let (Some(own), Some(others)) = (&self.record, &other.record) else {
@@ -181,7 +189,9 @@ impl EvaluatedRun {
             let metrics = &run.metrics;
             (metrics.fingerprint.clone(), metrics.part.clone())
         };
-        own.config.without_seed() == others.config.without_seed()
+        own.members.is_empty()
+            && others.members.is_empty()
+            && own.config.without_seed() == others.config.without_seed()
             && own.data.fingerprint == others.data.fingerprint
             && own.init_from == others.init_from
             && evaluation(self) == evaluation(other)

@@ -7,9 +7,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::config::{Config, ConfigError};
+use super::config::{Config, ConfigError, TrainingConfig};
+use super::history::EpochRecord;
+use super::schedule::Patience;
 use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::data::dataset::Dataset;
+use crate::model::layer_spec::LayerSpec;
 
 /// The content of `run.toml`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,7 +27,8 @@ pub struct RunRecord {
     /// The model whose weights it started from, when not from random ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_from: Option<PathBuf>,
-    /// The runs that an ensemble is the mean of, which `config` is that of but for its layers; empty of a training.
+    /// The runs that an ensemble is the mean of; its `config` is that of the first of them, with wider layers. Empty of a
+    /// training.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<PathBuf>,
     /// The whole configuration, as resolved.
@@ -37,7 +41,7 @@ pub struct RunRecord {
 pub struct DataRecord {
     /// The data directory.
     pub directory: PathBuf,
-    /// Digest of geometry, quantity and parameter table, see [`Dataset::fingerprint`].
+    /// Digest of geometry, quantity, physics, cosmology and parameter table, see [`Dataset::fingerprint`].
     pub fingerprint: String,
     /// Number of light-cones.
     pub light_cones: usize,
@@ -142,8 +146,7 @@ pub enum RunRecordError {
     },
     /// The run is the mean of others.
     #[error(
-        "{}: is the mean of {members} runs, so there is no training to continue; train its members, or start a new run \
-         from its weights with --init-from",
+        "{}: is the mean of {members} runs, so there is no training to continue; resume those and make their mean anew",
         run.display()
     )]
     Ensemble {
@@ -157,8 +160,8 @@ pub enum RunRecordError {
     Config(#[from] ConfigError),
     /// It belongs to other data.
     #[error(
-        "{} was trained on {} (fingerprint {expected}), but {} has fingerprint {found}: its light-cones, parameters or \
-         geometry differ; resume with the original data, or start a new run with --init-from",
+        "{} was trained on {} (fingerprint {expected}), but {} has fingerprint {found}: its light-cones, parameters, \
+         geometry, physics or cosmology differ; resume with the original data, or start a new run with --init-from",
         run.display(), original.display(), given.display()
     )]
     OtherData {
@@ -192,6 +195,40 @@ impl RunRecord {
             members: Vec::new(),
             config,
         }
+    }
+
+    /// The record of the mean of several runs with the data and settings of `first`, as one network of `layers`.
+    #[must_use]
+    pub fn ensemble(first: &Self, members: Vec<PathBuf>, layers: &[LayerSpec]) -> Self {
+        let mut config = first.config.clone();
+        config.layers = layers.to_vec();
+        // It is in the layers.
+        config.training.dropout = None;
+        Self {
+            version: VERSION,
+            program: PROGRAM.to_string(),
+            data: first.data.clone(),
+            init_from: None,
+            members,
+            config,
+        }
+    }
+
+    /// Whether the training came to its last epoch or ended early by its own rule.
+    #[must_use]
+    pub fn has_ended(&self, history: &[EpochRecord]) -> bool {
+        let TrainingConfig {
+            epochs,
+            early_stopping,
+            ..
+        } = &self.config.training;
+        let mut patience = Patience::default();
+        let mut stops = history.iter().map(|epoch| {
+            let monitor = early_stopping.monitor;
+            let loss = monitor.select(epoch.train_loss, epoch.validation_loss);
+            early_stopping.after_epoch(&mut patience, loss)
+        });
+        stops.any(|stop| stop) || history.len() as u64 >= *epochs
     }
 
     /// Reads `run.toml`.

@@ -19,6 +19,8 @@ use crate::model::model_file::Model;
 
 /// Training images that define the domain; more would not change it.
 const MOST_TRAINING_IMAGES: usize = 2000;
+/// Light-cones that say what is usual for a model whose training is not known; fewer would say it of themselves alone.
+const FEWEST_LIGHT_CONES: usize = 10;
 /// Images per forward pass.
 const BATCH_SIZE: usize = 64;
 
@@ -91,7 +93,7 @@ impl Calibration {
     /// as validation light-cones are with those of the training.
     ///
     /// # Errors
-    /// As [`Calibration::measure`]; [`CalibrationError::TooFewLightCones`] when there is only one.
+    /// As [`Calibration::measure`]; [`CalibrationError::TooFewLightCones`] when there are fewer than ten.
     pub fn measure_imported(
         model: &Model,
         dataset: &Dataset,
@@ -99,9 +101,10 @@ impl Calibration {
         progress: impl FnMut(usize, usize),
     ) -> Result<Self, CalibrationError> {
         let found = dataset.light_cones().len();
-        if found < 2 {
+        if found < FEWEST_LIGHT_CONES {
             return Err(CalibrationError::TooFewLightCones {
                 data: dataset.directory().to_path_buf(),
+                expected: FEWEST_LIGHT_CONES,
                 found,
             });
         }
@@ -159,6 +162,7 @@ impl Calibration {
             epoch: description.epoch,
             step: description.step,
             validation_loss: description.validation_loss,
+            weights: Some(model.parameters.digest()),
             fingerprint: unseen.dataset.fingerprint(),
             light_cones,
             images: unseen.upright.len(),

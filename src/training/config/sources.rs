@@ -1,5 +1,7 @@
 //! The parts that a configuration is put together from: presets, files, single fields.
 
+use std::path::Path;
+
 use toml::{Table, Value};
 
 use super::ConfigError;
@@ -26,6 +28,37 @@ pub(super) fn preset(name: &str) -> Result<Table, ConfigError> {
         })?;
     text.parse()
         .map_err(|error| ConfigError::Field(Box::new(error)))
+}
+
+/// Takes the settings out of a run record, which has them in `[config]`; none when the file is no such record.
+pub(super) fn recorded(path: &Path, table: &mut Table) -> Result<Option<Table>, ConfigError> {
+    let error = |detail: &str| ConfigError::Record {
+        path: path.to_path_buf(),
+        detail: detail.to_string(),
+    };
+    if table.contains_key("imported") {
+        return Err(error(
+            "the record of an imported model, which has no settings of a training",
+        ));
+    }
+    let Some(config) = table.remove("config") else {
+        return Ok(None);
+    };
+    if table.contains_key("members") {
+        return Err(error(
+            "the record of an ensemble, which is no training; give the run.toml of one of its members",
+        ));
+    }
+    let known = ["version", "program", "data", "init_from"];
+    if let Some(other) = table.keys().find(|key| !known.contains(&&key[..])) {
+        return Err(error(&format!(
+            "a run record has its settings in [config], but `{other}` lies beside it; change it there or with --set"
+        )));
+    }
+    match config {
+        Value::Table(config) => Ok(Some(config)),
+        _ => Err(error("`config` is no table of settings")),
+    }
 }
 
 /// Overrides fields of `base`; tables are merged, everything else (the list of layers too) replaced.
