@@ -165,6 +165,54 @@ fn calibrations_with_other_light_cones_are_warned_about() {
 }
 
 #[test]
+fn the_mean_over_seeds_is_scored_from_their_predictions() {
+    let runs = Runs::new();
+    let first = runs.copy("stable-1", "stable-1", same, same);
+    let second = runs.copy(
+        "stable-1",
+        "stable-2",
+        |run| replaced(run, "seed = 1\n", "seed = 2\n"),
+        same,
+    );
+    let arguments = ["compare", text(&first), text(&second), "--mean-over-seeds"];
+    let missing = dawn21(&arguments);
+    let log = String::from_utf8_lossy(&missing.stderr);
+    assert!(missing.status.success());
+    assert!(log.contains("stable-1/predictions.csv is missing"), "{log}");
+
+    let predictions = |from: &str| {
+        fs::read_to_string(results().join(from).join("predictions.csv")).expect("predictions")
+    };
+    let write = |run: &Path, text: &str| {
+        fs::write(run.join("predictions.csv"), text).expect("predictions");
+    };
+    // Two trainings of one network.
+    write(&first, &predictions("stable-1"));
+    write(&second, &predictions("paper-1"));
+    let table = succeed(&arguments);
+    // R2 of the mean of the values in the two files, made with Python's csv module.
+    for (images, expected) in [
+        ("first image", ["0.995", "0.924", "0.981", "0.689"]),
+        ("mean of images", ["0.998", "0.957", "0.985", "0.705"]),
+    ] {
+        let row = line(&table, &format!("stable, mean over 2 seeds, {images} "));
+        assert_eq!(row, [&["1"], &expected[..]].concat(), "{table}");
+    }
+    assert!(!table.contains("seeds, calibrated mean"), "{table}");
+    assert!(!succeed(&arguments[..3]).contains("mean over 2 seeds"));
+
+    let other: Vec<String> = predictions("paper-1")
+        .lines()
+        .take(11)
+        .map(String::from)
+        .collect();
+    write(&second, &(other.join("\n") + "\n"));
+    let output = dawn21(&arguments);
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(log.contains("not of the same images"), "{log}");
+}
+
+#[test]
 fn each_ensemble_is_a_row_of_its_own() {
     let runs = Runs::new();
     let ensemble = |name: &str, members: &str| {

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use super::output::{line, note};
 use super::{CommandError, table};
 use crate::evaluation::comparison::{IMAGES, Images, OverSeeds, r2, r2_over_predicted};
+use crate::evaluation::mean_over_runs::{mean_over_runs, scores_of};
 use crate::evaluation::published::PUBLISHED;
-use crate::evaluation::results::Metrics;
+use crate::evaluation::results::read_predictions;
+use crate::evaluation::scores::ParameterScores;
 use crate::shell::quoted;
 use crate::training::evaluated_run::{EvaluatedRun, EvaluatedRunError, evaluate_command};
 
@@ -27,6 +29,10 @@ pub(super) struct Arguments {
     /// What the table holds
     #[arg(long, value_enum, default_value = "range")]
     show: Show,
+    /// Also score the mean of the predictions over the seeds of a row, from their predictions.csv: what `dawn21 ensemble`
+    /// makes of the runs, before a calibration
+    #[arg(long)]
+    mean_over_seeds: bool,
     /// Print the table in Markdown
     #[arg(long)]
     markdown: bool,
@@ -68,15 +74,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let kinds = by_kind(&runs)?;
     for kind in &kinds {
         let name = name(kind[0], &kinds);
-        let seeds: Vec<&Metrics> = kind.iter().map(|run| &run.metrics).collect();
         for images in IMAGES {
-            match row(&name, &seeds, images, arguments.show) {
-                Some(row) => rows.push(row),
+            let seeds = kind.iter().map(|run| images.scores(&run.metrics));
+            match seeds.clone().collect::<Option<Vec<_>>>() {
+                Some(seeds) => rows.push(row(&name, &seeds, images, arguments.show)),
                 // Only whole cubes have both directions: no run is asked for them that has none.
-                None if images.need_whole_cubes()
-                    && seeds.iter().all(|seed| images.scores(seed).is_none()) => {}
+                None if images.need_whole_cubes() && seeds.flatten().next().is_none() => {}
                 None => say_what_is_missing(kind, images),
             }
+        }
+        if arguments.mean_over_seeds && kind.len() > 1 {
+            rows.extend(rows_of_mean(&name, kind, arguments.show)?);
         }
     }
     if arguments.show != Show::OverPredicted {
@@ -133,10 +141,10 @@ fn name(run: &EvaluatedRun, kinds: &[Vec<&EvaluatedRun>]) -> String {
     name
 }
 
-fn row(name: &str, seeds: &[&Metrics], images: Images, show: Show) -> Option<Vec<String>> {
+fn row(name: &str, seeds: &[&[ParameterScores]], images: Images, show: Show) -> Vec<String> {
     let scores = match show {
-        Show::Range | Show::Interval => r2(seeds, images)?,
-        Show::OverPredicted => r2_over_predicted(seeds, images)?,
+        Show::Range | Show::Interval => r2(seeds),
+        Show::OverPredicted => r2_over_predicted(seeds),
     };
     let mut row = vec![
         format!("{name}, {}", images.name()),
@@ -146,7 +154,42 @@ fn row(name: &str, seeds: &[&Metrics], images: Images, show: Show) -> Option<Vec
         .iter()
         .map(|score| score.map_or("-".to_string(), |score| cell(score, show)));
     row.extend(cells);
-    Some(row)
+    row
+}
+
+/// Rows of the mean of the predictions over the seeds of a kind.
+fn rows_of_mean(
+    name: &str,
+    kind: &[&EvaluatedRun],
+    show: Show,
+) -> Result<Vec<Vec<String>>, CommandError> {
+    let mut runs = Vec::with_capacity(kind.len());
+    for run in kind {
+        let read = read_predictions(&run.run.predictions(), &run.parameters());
+        let Some(predictions) = read.map_err(EvaluatedRunError::from)? else {
+            note(format_args!(
+                "no mean over the seeds of {name}: {} is missing",
+                run.run.predictions().display()
+            ));
+            return Ok(Vec::new());
+        };
+        runs.push(predictions);
+    }
+    let Some(mean) = mean_over_runs(&runs) else {
+        note(format_args!(
+            "no mean over the seeds of {name}: their predictions are not of the same images; evaluate them alike"
+        ));
+        return Ok(Vec::new());
+    };
+    let metrics = &kind[0].metrics;
+    let parameters = metrics.parameters.iter();
+    let parameters: Vec<(&str, &str)> = parameters.map(|p| (&p.name[..], &p.unit[..])).collect();
+    let name = format!("{name}, mean over {} seeds", kind.len());
+    let rows = IMAGES.into_iter().filter_map(|images| {
+        let scores = scores_of(&mean, images, &parameters, metrics.bootstrap_seed)?;
+        Some(row(&name, &[&scores], images, show))
+    });
+    Ok(rows.collect())
 }
 
 fn say_what_is_missing(kind: &[&EvaluatedRun], images: Images) {

@@ -114,38 +114,33 @@ impl OverSeeds {
     }
 }
 
-/// R2 of each parameter over the seeds of one kind of training; none where a seed lacks these images.
+/// R2 of each parameter over the scores of several seeds.
 #[must_use]
-pub fn r2(seeds: &[&Metrics], images: Images) -> Option<Vec<Option<OverSeeds>>> {
-    over_seeds(seeds, images, |s| (s.r2, s.r2_interval))
+pub fn r2(seeds: &[&[ParameterScores]]) -> Vec<Option<OverSeeds>> {
+    over_seeds(seeds, |s| (s.r2, s.r2_interval))
 }
 
 /// The same with the variance of the predictions, as the authors' script has it.
 #[must_use]
-pub fn r2_over_predicted(seeds: &[&Metrics], images: Images) -> Option<Vec<Option<OverSeeds>>> {
-    over_seeds(seeds, images, |s| {
+pub fn r2_over_predicted(seeds: &[&[ParameterScores]]) -> Vec<Option<OverSeeds>> {
+    over_seeds(seeds, |s| {
         (s.r2_over_predicted, s.r2_over_predicted_interval)
     })
 }
 
 fn over_seeds(
-    seeds: &[&Metrics],
-    images: Images,
+    seeds: &[&[ParameterScores]],
     score: impl Fn(&ParameterScores) -> (Option<f64>, Option<[f64; 2]>),
-) -> Option<Vec<Option<OverSeeds>>> {
-    let by_seed: Vec<&[ParameterScores]> = seeds
-        .iter()
-        .map(|metrics| images.scores(metrics))
-        .collect::<Option<_>>()?;
-    let parameters = by_seed.first()?.iter();
+) -> Vec<Option<OverSeeds>> {
+    let parameters = seeds.first().into_iter().flat_map(|scores| scores.iter());
     let over_seeds = parameters.map(|ParameterScores { name, .. }| {
         let of_seed = |scores: &&[ParameterScores]| {
             let found = scores.iter().find(|scores| scores.name == *name);
             found.map_or((None, None), &score)
         };
-        OverSeeds::new(&by_seed.iter().map(of_seed).collect::<Vec<_>>())
+        OverSeeds::new(&seeds.iter().map(of_seed).collect::<Vec<_>>())
     });
-    Some(over_seeds.collect())
+    over_seeds.collect()
 }
 
 #[cfg(test)]

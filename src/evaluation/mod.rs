@@ -8,6 +8,7 @@ pub mod domain;
 pub mod feature_space;
 pub mod gaussian;
 pub mod image_statistics;
+pub mod mean_over_runs;
 pub mod metrics;
 pub mod prediction;
 pub mod published;

@@ -165,9 +165,9 @@ fn read_if_there(path: &Path) -> Result<Option<String>, FileError> {
 }
 
 /// The columns of `predictions.csv`.
-fn header(parameters: &[ParameterDescription]) -> String {
+fn header(names: &[&str]) -> String {
     let mut header = String::from("id,axis,plane,first_cell");
-    for ParameterDescription { name, .. } in parameters {
+    for name in names {
         header.push_str(&format!(",{name}_true,{name}_predicted"));
     }
     header
@@ -185,7 +185,8 @@ pub fn write_predictions(
     slicing: &Slicing,
     parameters: &[ParameterDescription],
 ) -> Result<(), FileError> {
-    let mut text = header(parameters);
+    let names: Vec<&str> = parameters.iter().map(|p| &p.name[..]).collect();
+    let mut text = header(&names);
     text.push('\n');
     for prediction in predictions {
         let id = &dataset.light_cones()[prediction.index.light_cone].id;
@@ -203,15 +204,27 @@ pub fn write_predictions(
     write_bytes_atomically(path, text.as_bytes())
 }
 
-/// Truths and predictions of the first image of each light-cone in `predictions.csv`, one row of pairs an
-/// image; none when nothing was evaluated yet.
+/// A line of `predictions.csv`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredPrediction {
+    /// The light-cone.
+    pub id: String,
+    /// The axis across the image, `x` or `y`.
+    pub axis: String,
+    /// Where in the light-cone the image is: `plane,first_cell`.
+    pub place: String,
+    /// Truth and prediction of each parameter.
+    pub pairs: Vec<Pair>,
+}
+
+/// All lines of `predictions.csv`, the parameters being those of `names`; none when nothing was evaluated yet.
 ///
 /// # Errors
 /// [`ResultsError`] when the file cannot be read, is damaged, or has other parameters.
-pub fn read_first_predictions(
+pub fn read_predictions(
     path: &Path,
-    parameters: &[ParameterDescription],
-) -> Result<Option<Vec<Vec<Pair>>>, ResultsError> {
+    names: &[&str],
+) -> Result<Option<Vec<StoredPrediction>>, ResultsError> {
     let Some(text) = read_if_there(path)? else {
         return Ok(None);
     };
@@ -220,25 +233,18 @@ pub fn read_first_predictions(
         detail,
     };
     let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let names = reader
+    let found = reader
         .headers()
         .map_err(|error| content(error.to_string()))?;
-    let found = names.iter().collect::<Vec<_>>().join(",");
-    let expected = header(parameters);
+    let found = found.iter().collect::<Vec<_>>().join(",");
+    let expected = header(names);
     if found != expected {
         return Err(content(format!(
             "expected columns {expected}, found {found}"
         )));
     }
-    let mut last = None;
-    let mut images = Vec::new();
-    for (index, row) in reader.records().enumerate() {
+    let lines = reader.records().enumerate().map(|(index, row)| {
         let row = row.map_err(|error| content(error.to_string()))?;
-        let id = row.get(0).map(str::to_string);
-        if last == id {
-            continue;
-        }
-        last = id;
         let numbers: Vec<f64> = row
             .iter()
             .skip(4)
@@ -249,7 +255,30 @@ pub fn read_first_predictions(
             truth: values[0],
             prediction: values[1],
         });
-        images.push(pairs.collect());
-    }
-    Ok(Some(images))
+        // As many as the columns, which the reader has counted.
+        let field = |number: usize| row.get(number).unwrap_or_default();
+        Ok(StoredPrediction {
+            id: field(0).to_string(),
+            axis: field(1).to_string(),
+            place: format!("{},{}", field(2), field(3)),
+            pairs: pairs.collect(),
+        })
+    });
+    lines.collect::<Result<_, _>>().map(Some)
+}
+
+/// Truths and predictions of the first image of each light-cone in `predictions.csv`, one row of pairs an
+/// image; none when nothing was evaluated yet.
+///
+/// # Errors
+/// As [`read_predictions`].
+pub fn read_first_predictions(
+    path: &Path,
+    names: &[&str],
+) -> Result<Option<Vec<Vec<Pair>>>, ResultsError> {
+    let Some(mut stored) = read_predictions(path, names)? else {
+        return Ok(None);
+    };
+    stored.dedup_by(|next, first| next.id == first.id);
+    Ok(Some(stored.into_iter().map(|image| image.pairs).collect()))
 }

@@ -54,41 +54,50 @@ pub fn score(
     parameters: &[ParameterDescription],
     seed: u64,
 ) -> Scores {
-    let mut squares = 0.0;
-    let scores = parameters
-        .iter()
-        .enumerate()
-        .map(|(index, parameter)| {
-            let mut by_light_cone: BTreeMap<usize, Vec<Pair>> = BTreeMap::new();
-            for prediction in predictions {
-                let pairs = by_light_cone.entry(prediction.index.light_cone);
-                pairs.or_default().push(prediction.parameters[index]);
-            }
-            let light_cones: Vec<Vec<Pair>> = by_light_cone.into_values().collect();
-            let pairs = light_cones.concat();
-            let rmse = metrics::rmse(&pairs);
-            squares += (rmse / (parameter.max - parameter.min)).powi(2);
-            let interval = |score: fn(&[Pair]) -> Option<f64>| {
-                bootstrap::interval_68(&light_cones, seed, score)
-            };
-            ParameterScores {
-                name: parameter.name.clone(),
-                unit: parameter.unit.clone(),
-                r2: metrics::r2(&pairs),
-                r2_interval: interval(metrics::r2),
-                r2_over_predicted: metrics::r2_over_predicted(&pairs),
-                r2_over_predicted_interval: interval(metrics::r2_over_predicted),
-                rmse,
-                rmse_interval: interval(|pairs| Some(metrics::rmse(pairs))),
-                bias: metrics::bias(&pairs),
-                bias_interval: interval(|pairs| Some(metrics::bias(pairs))),
-            }
-        })
-        .collect();
+    let scores = parameters.iter().enumerate().map(|(index, parameter)| {
+        parameter_scores(predictions, index, &parameter.name, &parameter.unit, seed)
+    });
+    let scores: Vec<ParameterScores> = scores.collect();
+    let squares = scores.iter().zip(parameters).map(|(scores, parameter)| {
+        let range = parameter.max - parameter.min;
+        (scores.rmse / range).powi(2)
+    });
     Scores {
         predictions: predictions.len(),
-        loss: squares / parameters.len() as f64,
+        loss: squares.sum::<f64>() / parameters.len() as f64,
         parameters: scores,
+    }
+}
+
+/// The scores of parameter number `index`.
+#[must_use]
+pub fn parameter_scores(
+    predictions: &[ImagePrediction],
+    index: usize,
+    name: &str,
+    unit: &str,
+    seed: u64,
+) -> ParameterScores {
+    let mut by_light_cone: BTreeMap<usize, Vec<Pair>> = BTreeMap::new();
+    for prediction in predictions {
+        let pairs = by_light_cone.entry(prediction.index.light_cone);
+        pairs.or_default().push(prediction.parameters[index]);
+    }
+    let light_cones: Vec<Vec<Pair>> = by_light_cone.into_values().collect();
+    let pairs = light_cones.concat();
+    let interval =
+        |score: fn(&[Pair]) -> Option<f64>| bootstrap::interval_68(&light_cones, seed, score);
+    ParameterScores {
+        name: name.to_string(),
+        unit: unit.to_string(),
+        r2: metrics::r2(&pairs),
+        r2_interval: interval(metrics::r2),
+        r2_over_predicted: metrics::r2_over_predicted(&pairs),
+        r2_over_predicted_interval: interval(metrics::r2_over_predicted),
+        rmse: metrics::rmse(&pairs),
+        rmse_interval: interval(|pairs| Some(metrics::rmse(pairs))),
+        bias: metrics::bias(&pairs),
+        bias_interval: interval(|pairs| Some(metrics::bias(pairs))),
     }
 }
 

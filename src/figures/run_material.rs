@@ -63,7 +63,8 @@ impl RunMaterial {
         let model = model_file::read(&run.model())?;
         let parameters = &model.description.parameters;
         let metrics = read_metrics(&run.metrics())?;
-        let predictions = read_first_predictions(&run.predictions(), parameters)?;
+        let names: Vec<&str> = parameters.iter().map(|p| &p.name[..]).collect();
+        let predictions = read_first_predictions(&run.predictions(), &names)?;
         let history = history::read(&run.history())?;
         let mut notes = Vec::new();
         let calibration = match Calibration::read(&run.calibration(), &model) {
