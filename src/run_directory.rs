@@ -78,13 +78,11 @@ impl RunDirectory {
         if occupied(&run)? {
             return Err(run.not_empty());
         }
-        let last = run.last();
-        fs::create_dir(&last).map_err(FileError::at(&last, "creating the directory"))?;
         Ok((run, lock))
     }
 
     fn not_empty(self) -> RunDirectoryError {
-        let advice = if self.checkpoint().exists() {
+        let advice = if self.record().exists() && self.checkpoint().exists() {
             format!(
                 "continue that run with `dawn21 train DATA --resume {}`, or choose another directory with --out",
                 quoted(&self.path)

@@ -213,6 +213,7 @@ fn an_ensemble_is_a_run_of_its_own() {
         &["is the mean of 2 runs", "resume those"],
     );
     fail(&arguments, &["not empty; it holds another model"]);
+    assert!(!ensemble.join("last").exists());
     let record = ensemble.join("run.toml");
     fail(
         &["train", text(&data), "--config", text(&record)],
@@ -274,7 +275,10 @@ fn runs_on_other_light_cones_are_no_ensemble() {
     ];
     fail(
         &[&["ensemble"], &three[..]].concat(),
-        &["another split of the same data"],
+        &[
+            "another split of the same data",
+            &format!("{} and", first.display()),
+        ],
     );
     assert!(!out.exists());
     for (other, said) in [

@@ -50,6 +50,37 @@ fn the_experiment_runs_small_and_goes_on_where_it_stopped() {
             "{table}"
         );
     }
+    // The network of both seeds gives the mean of their predictions.
+    let table = fs::read_to_string(work.join("results/r2-range.md")).expect("table");
+    let scores = |name: &str| -> Vec<f64> {
+        let row = table
+            .lines()
+            .find(|row| row.starts_with(&format!("| {name} |")));
+        let row = row.unwrap_or_else(|| panic!("no row {name} in\n{table}"));
+        let cells = row
+            .split('|')
+            .skip(3)
+            .map(str::trim)
+            .filter(|c| !c.is_empty());
+        cells.map(|cell| cell.parse().expect("a number")).collect()
+    };
+    for images in [
+        "first image",
+        "each image",
+        "mean of images",
+        "mean of both directions",
+    ] {
+        let of_network = scores(&format!("stable-ensemble-1-2, {images}"));
+        let of_predictions = scores(&format!("stable, mean over seeds, {images}"));
+        assert_eq!((of_network.len(), of_predictions.len()), (4, 4));
+        for (a, b) in of_network.iter().zip(&of_predictions) {
+            // Both are rounded to three digits.
+            assert!(
+                (a - b).abs() < 2.1e-3 * a.abs().max(1.0),
+                "{images}: {table}"
+            );
+        }
+    }
     for file in ["run.toml", "metrics.json", "predictions.csv"] {
         let path = work.join(format!("results/stable-ensemble-1-2/{file}"));
         assert!(path.is_file(), "{file}");

@@ -93,6 +93,20 @@ fn a_directory_in_use_or_not_empty_is_refused() {
     drop(lock);
     assert!(before == result_of(&run));
 
+    // Killed before it was a run.
+    let begun = directory.path().join("begun");
+    fs::create_dir_all(begun.join("last")).expect("directory");
+    fs::copy(
+        run.join("last/checkpoint.safetensors"),
+        begun.join("last/checkpoint.safetensors"),
+    )
+    .expect("copy");
+    let advice = fail(
+        &train_arguments(&data, &begun, &[]),
+        &["not empty", "no run that could"],
+    );
+    assert!(!advice.contains("--resume"), "{advice}");
+
     let other = directory.path().join("photographs");
     fs::create_dir(&other).expect("directory");
     fs::write(other.join("eclipse.jpg"), "").expect("file");

@@ -339,6 +339,13 @@ fn a_run_record_repeats_its_training() {
     assert!(model(&third) == model(&fourth), "the same weights");
     let edited = directory.path().join("edited.toml");
     let stored = fs::read_to_string(&record).expect("record");
+    // The advice: its settings alone.
+    let lines = stored.lines().filter(|line| !line.starts_with("init_from"));
+    fs::write(&edited, lines.collect::<Vec<_>>().join("\n")).expect("file");
+    let fifth = directory.path().join("fifth");
+    let arguments_of_fifth = ["train", text(&data), "--out", text(&fifth), "--config"];
+    succeed(&[&arguments_of_fifth[..], &[text(&edited)]].concat());
+    assert!(model(&third) != model(&fifth), "from random weights");
     fs::write(&edited, stored + "\n[training]\nepochs = 9\n").expect("file");
     fail(
         &[&arguments[..], &[text(&edited)]].concat(),

@@ -77,7 +77,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         for images in IMAGES {
             let seeds = kind.iter().map(|run| images.scores(&run.metrics));
             match seeds.clone().collect::<Option<Vec<_>>>() {
-                Some(seeds) => rows.push(row(&name, &seeds, images, arguments.show)),
+                Some(scores) => rows.push(row(&name, seeds.len(), &scores, images, arguments.show)),
                 // Only whole cubes have both directions: no run is asked for them that has none.
                 None if images.need_whole_cubes() && seeds.flatten().next().is_none() => {}
                 None => say_what_is_missing(kind, images),
@@ -141,15 +141,19 @@ fn name(run: &EvaluatedRun, kinds: &[Vec<&EvaluatedRun>]) -> String {
     name
 }
 
-fn row(name: &str, seeds: &[&[ParameterScores]], images: Images, show: Show) -> Vec<String> {
+/// `seeds` are those behind the scores.
+fn row(
+    name: &str,
+    seeds: usize,
+    scores: &[&[ParameterScores]],
+    images: Images,
+    show: Show,
+) -> Vec<String> {
     let scores = match show {
-        Show::Range | Show::Interval => r2(seeds),
-        Show::OverPredicted => r2_over_predicted(seeds),
+        Show::Range | Show::Interval => r2(scores),
+        Show::OverPredicted => r2_over_predicted(scores),
     };
-    let mut row = vec![
-        format!("{name}, {}", images.name()),
-        seeds.len().to_string(),
-    ];
+    let mut row = vec![format!("{name}, {}", images.name()), seeds.to_string()];
     let cells = scores
         .iter()
         .map(|score| score.map_or("-".to_string(), |score| cell(score, show)));
@@ -177,17 +181,17 @@ fn rows_of_mean(
     }
     let Some(mean) = mean_over_runs(&runs) else {
         note(format_args!(
-            "no mean over the seeds of {name}: their predictions are not of the same images; evaluate them alike"
+            "no mean over the seeds of {name}: their predictions are not of the same light-cones"
         ));
         return Ok(Vec::new());
     };
     let metrics = &kind[0].metrics;
     let parameters = metrics.parameters.iter();
     let parameters: Vec<(&str, &str)> = parameters.map(|p| (&p.name[..], &p.unit[..])).collect();
-    let name = format!("{name}, mean over {} seeds", kind.len());
+    let name = format!("{name}, mean over seeds");
     let rows = IMAGES.into_iter().filter_map(|images| {
         let scores = scores_of(&mean, images, &parameters, metrics.bootstrap_seed)?;
-        Some(row(&name, &[&scores], images, show))
+        Some(row(&name, kind.len(), &[&scores], images, show))
     });
     Ok(rows.collect())
 }

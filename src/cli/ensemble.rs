@@ -129,23 +129,28 @@ fn refuse_doubles(members: &[Member]) -> Result<(), CommandError> {
 fn common_split(members: &[Member]) -> Result<Option<String>, CommandError> {
     let first = &members[0];
     let with_split = members.iter().find(|member| member.split.is_some());
+    let differ = |a: &Member, b: &Member, what: String| {
+        Err(CommandError::Usage(format!(
+            "{} and {} were trained on other light-cones ({what}): the test of one would not be one of the other",
+            a.run.path().display(),
+            b.run.path().display(),
+        )))
+    };
+    let another_split = || "another split of the same data".to_string();
     for member in &members[1..] {
         let (own, firsts) = (&member.record.data, &first.record.data);
-        let differ = |what: String| {
-            Err(CommandError::Usage(format!(
-                "{} and {} were trained on other light-cones ({what}): the test of one would not be one of the other",
-                first.run.path().display(),
-                member.run.path().display(),
-            )))
-        };
         if own.fingerprint != firsts.fingerprint {
             let (own, firsts) = (own.directory.display(), firsts.directory.display());
-            return differ(format!("those of {firsts} and of {own}"));
+            return differ(first, member, format!("those of {firsts} and of {own}"));
         }
-        let other_file =
-            with_split.is_some_and(|w| member.split.is_some() && member.split != w.split);
-        if member.record.config.split != first.record.config.split || other_file {
-            return differ("another split of the same data".to_string());
+        if member.record.config.split != first.record.config.split {
+            return differ(first, member, another_split());
+        }
+        if let Some(with_split) = with_split
+            && member.split.is_some()
+            && member.split != with_split.split
+        {
+            return differ(with_split, member, another_split());
         }
     }
     Ok(with_split.and_then(|member| member.split.clone()))

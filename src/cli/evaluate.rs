@@ -126,7 +126,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         Some(record) if record.check_data(run.path(), &dataset).is_ok() => {
             Some(own_split(&run, record, &dataset, arguments.quiet)?)
         }
-        Some(record) if is_same_directory(&record.data.directory, &arguments.data) => {
+        Some(record)
+            if is_same_directory(&record.data.directory, &arguments.data) && !arguments.quiet =>
+        {
             note(format_args!(
                 "warning: {} was trained on {}, which has changed since (light-cones, parameters, geometry, physics or \
                  cosmology): it counts as data that the network has not seen, though it may have",

@@ -9,6 +9,7 @@ use super::model_argument::{self, Weights};
 use super::output::{line, note};
 use super::progress::TrainingProgress;
 use super::{CommandError, Threads};
+use crate::atomic_file::FileError;
 use crate::data::batches::training_images;
 use crate::data::dataset::Dataset;
 use crate::data::slices::Slicing;
@@ -157,6 +158,8 @@ fn start(arguments: &Arguments, dataset: &Dataset) -> Result<Prepared, CommandEr
     });
     let (run, lock) = RunDirectory::create(&path)?;
     split.write(&run.split(), dataset)?;
+    let last = run.last();
+    std::fs::create_dir(&last).map_err(FileError::at(&last, "creating the directory"))?;
     // So that a resume never has to begin again, from initial weights that may be gone by then.
     state.write(&run.checkpoint(), &description, &architecture)?;
     RunRecord::new(dataset, config.clone(), arguments.init_from.clone()).write(&run.record())?;
@@ -181,19 +184,8 @@ fn configure(arguments: &Arguments, dataset: &Dataset) -> Result<Config, Command
             ));
         }
     }
-    if let Some(path) = &arguments.config
-        && arguments.init_from.is_none()
-        && let Ok(RunRecord {
-            init_from: Some(from),
-            ..
-        }) = RunRecord::read(path)
-    {
-        return Err(CommandError::Usage(format!(
-            "--config {}: that run started from the weights of {}; add --init-from {} to repeat it",
-            path.display(),
-            from.display(),
-            quoted(&from)
-        )));
+    if let Some(path) = &arguments.config {
+        check_repeatable(path, arguments.init_from.is_some())?;
     }
     Ok(Config::load(&ConfigSources {
         preset,
@@ -201,6 +193,29 @@ fn configure(arguments: &Arguments, dataset: &Dataset) -> Result<Config, Command
         overrides: &arguments.overrides,
         seed: arguments.seed,
     })?)
+}
+
+/// A run record repeats its training, but for what a configuration does not hold.
+fn check_repeatable(path: &Path, has_start: bool) -> Result<(), CommandError> {
+    // What is no record is read as a configuration, with the errors of that.
+    let Ok(record) = RunRecord::read(path) else {
+        return Ok(());
+    };
+    let file = path.display();
+    if !record.members.is_empty() {
+        return Err(CommandError::Usage(format!(
+            "--config {file}: the record of an ensemble, which was not trained; give the run.toml of one of its members"
+        )));
+    }
+    match record.init_from {
+        Some(from) if !has_start => Err(CommandError::Usage(format!(
+            "--config {file}: that run started from the weights of {}; add --init-from {} to repeat it, or give a copy \
+             without its line `init_from` to start from random ones",
+            from.display(),
+            quoted(&from)
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Weights of another model, if it is the same network for the same kind of data.

@@ -189,7 +189,7 @@ impl Calibration {
         if format != FORMAT || version != VERSION {
             return Err(content(format!(
                 "expected {FORMAT} version {VERSION}, found {format} version {version}; `dawn21 evaluate RUN DATA` with \
-                 the data of the training makes it anew"
+                 the data of the training makes it anew, `dawn21 calibrate RUN DATA` that of an imported model"
             )));
         }
         let calibration: Self =

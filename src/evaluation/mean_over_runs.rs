@@ -1,7 +1,8 @@
 //! The mean of what several networks predicted for the same images, from their `predictions.csv`.
 
+use std::collections::{BTreeSet, HashMap};
+
 use super::comparison::Images;
-use super::metrics::Pair;
 use super::prediction::ImagePrediction;
 use super::results::StoredPrediction;
 use super::scores::{
@@ -9,39 +10,56 @@ use super::scores::{
 };
 use crate::data::batches::ImageIndex;
 
-/// The mean over runs, image by image; none when they predicted other images, or know other truths of them.
+/// The mean over runs of the images that all of them predicted, in the order of the first run; none when a run knows other
+/// truths of them, or when a light-cone of any run has no image in common, so that they are not of the same light-cones.
 #[must_use]
 pub fn mean_over_runs(runs: &[Vec<StoredPrediction>]) -> Option<Vec<StoredPrediction>> {
     let (first, others) = runs.split_first()?;
-    let alike = |a: &StoredPrediction, b: &StoredPrediction| {
-        let truths = |of: &StoredPrediction| -> Vec<u64> {
-            of.pairs.iter().map(|pair| pair.truth.to_bits()).collect()
-        };
-        (&a.id, &a.axis, &a.place) == (&b.id, &b.axis, &b.place) && truths(a) == truths(b)
-    };
-    let same_images = |other: &Vec<StoredPrediction>| {
-        other.len() == first.len() && other.iter().zip(first).all(|(a, b)| alike(a, b))
-    };
-    if !others.iter().all(same_images) {
-        return None;
-    }
-    let mean = |image: usize, parameter: usize| {
-        let predictions = runs
+    let by_image: Vec<HashMap<_, &StoredPrediction>> = others
+        .iter()
+        .map(|run| {
+            run.iter()
+                .map(|stored| (image_of(stored), stored))
+                .collect()
+        })
+        .collect();
+    let mut means = Vec::with_capacity(first.len());
+    for stored in first {
+        let of_others = by_image
             .iter()
-            .map(|run| run[image].pairs[parameter].prediction);
-        predictions.sum::<f64>() / runs.len() as f64
-    };
-    let means = first.iter().enumerate().map(|(image, stored)| {
-        let pairs = stored.pairs.iter().enumerate().map(|(index, pair)| Pair {
-            truth: pair.truth,
-            prediction: mean(image, index),
-        });
-        StoredPrediction {
-            pairs: pairs.collect(),
-            ..stored.clone()
+            .map(|run| run.get(&image_of(stored)).copied());
+        let Some(of_others) = of_others.collect::<Option<Vec<_>>>() else {
+            continue;
+        };
+        let mut pairs = stored.pairs.clone();
+        for (index, pair) in pairs.iter_mut().enumerate() {
+            let of_others = of_others.iter().map(|other| other.pairs[index]);
+            if of_others
+                .clone()
+                .any(|other| other.truth.to_bits() != pair.truth.to_bits())
+            {
+                return None;
+            }
+            let sum = pair.prediction + of_others.map(|other| other.prediction).sum::<f64>();
+            pair.prediction = sum / runs.len() as f64;
         }
-    });
-    Some(means.collect())
+        means.push(StoredPrediction {
+            pairs,
+            ..stored.clone()
+        });
+    }
+    let light_cones = |run: &[StoredPrediction]| -> BTreeSet<String> {
+        run.iter().map(|stored| stored.id.clone()).collect()
+    };
+    let common = light_cones(&means);
+    runs.iter()
+        .all(|run| light_cones(run) == common)
+        .then_some(means)
+}
+
+/// What tells an image from others.
+fn image_of(stored: &StoredPrediction) -> (&str, &str, &str) {
+    (&stored.id, &stored.axis, &stored.place)
 }
 
 /// Scores of stored predictions by the images that count; none where these were not predicted, or of calibrated means,
@@ -96,6 +114,7 @@ pub fn scores_of(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluation::metrics::Pair;
 
     fn stored(id: &str, axis: &str, place: &str, truth: f64, prediction: f64) -> StoredPrediction {
         StoredPrediction {
@@ -150,13 +169,32 @@ mod tests {
     }
 
     #[test]
-    fn runs_on_other_images_have_no_mean() {
+    fn images_that_one_run_has_alone_are_left_out() {
+        let upright: Vec<StoredPrediction> =
+            run(0.5).into_iter().filter(|s| s.axis == "y").collect();
+        for runs in [[run(0.1), upright.clone()], [upright.clone(), run(0.1)]] {
+            let mean = mean_over_runs(&runs).expect("the same light-cones");
+            assert_eq!(mean.len(), 4);
+            let scores = |images| scores_of(&mean, images, &[("level", "")], 1);
+            let r2 = scores(Images::Mean).expect("scores")[0]
+                .r2
+                .expect("a score");
+            assert!((r2 - (1.0 - 0.09 * 0.5 / 2.0)).abs() < 1e-12, "{r2}");
+            assert_eq!(scores(Images::MeanOfBothDirections), None);
+        }
+    }
+
+    #[test]
+    fn runs_on_other_light_cones_have_no_mean() {
         let mut others = [run(0.1), run(0.1), run(0.1)];
-        others[0][2].id = "c".to_string();
+        for stored in &mut others[0][3..] {
+            stored.id = "c".to_string();
+        }
         others[1][2].pairs[0].truth = 1.5;
-        others[2].pop();
+        others[2].truncate(3);
         for other in others {
-            assert_eq!(mean_over_runs(&[run(0.1), other]), None);
+            assert_eq!(mean_over_runs(&[run(0.1), other.clone()]), None);
+            assert_eq!(mean_over_runs(&[other, run(0.1)]), None);
         }
     }
 }

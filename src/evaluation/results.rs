@@ -121,7 +121,7 @@ pub enum ResultsError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The file is damaged, or belongs to another model.
-    #[error("{}: {detail}; `dawn21 evaluate RUN DATA` writes it anew", path.display())]
+    #[error("{}: {detail}; `dawn21 evaluate RUN DATA` writes it anew (of an imported model with `--out RUN`)", path.display())]
     Content {
         /// The file.
         path: PathBuf,

@@ -76,7 +76,8 @@ impl RunMaterial {
         };
         if let Some(metrics) = &metrics {
             let epochs = (metrics.epoch, model.description.epoch);
-            let anew = "`dawn21 evaluate RUN DATA` scores them anew";
+            let command = evaluate_command(path, Path::new("DATA"), record.is_none());
+            let anew = format!("`{command}` scores them anew");
             if epochs.0 != epochs.1 {
                 notes.push(format!(
                     "the scores are those of epoch {}, the weights now those of epoch {}; {anew}",

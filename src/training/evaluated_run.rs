@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::history::{self, HistoryFileError};
 use super::run_record::{RunRecord, RunRecordError};
+use crate::evaluation::comparison::Images;
 use crate::evaluation::results::{Metrics, ResultsError, read_metrics};
 use crate::run_directory::{RunDirectory, RunDirectoryError};
 use crate::shell::quoted;
@@ -167,8 +168,12 @@ impl EvaluatedRun {
         // Older evaluations do not say.
         if let (Some(found), Some(expected)) = (&self.metrics.calibration, &metrics.calibration)
             && !found.is_of_same_light_cones(expected)
-            && self.metrics.calibrated_mean.is_some()
-            && metrics.calibrated_mean.is_some()
+            && [
+                Images::CalibratedMean,
+                Images::CalibratedMeanOfBothDirections,
+            ]
+            .into_iter()
+            .any(|mean| mean.scores(&self.metrics).is_some() && mean.scores(metrics).is_some())
         {
             differences.push(format!(
                 "the calibrated means of {run} come from other light-cones ({found}) than those of {reference} \

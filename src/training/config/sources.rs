@@ -44,12 +44,7 @@ pub(super) fn recorded(path: &Path, table: &mut Table) -> Result<Option<Table>, 
     let Some(config) = table.remove("config") else {
         return Ok(None);
     };
-    if table.contains_key("members") {
-        return Err(error(
-            "the record of an ensemble, which is no training; give the run.toml of one of its members",
-        ));
-    }
-    let known = ["version", "program", "data", "init_from"];
+    let known = ["version", "program", "data", "init_from", "members"];
     if let Some(other) = table.keys().find(|key| !known.contains(&&key[..])) {
         return Err(error(&format!(
             "a run record has its settings in [config], but `{other}` lies beside it; change it there or with --set"
