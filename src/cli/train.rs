@@ -9,7 +9,6 @@ use super::model_argument::{self, Weights};
 use super::output::{line, note};
 use super::progress::TrainingProgress;
 use super::{CommandError, Threads};
-use crate::atomic_file::FileError;
 use crate::data::batches::training_images;
 use crate::data::dataset::Dataset;
 use crate::data::slices::Slicing;
@@ -158,8 +157,6 @@ fn start(arguments: &Arguments, dataset: &Dataset) -> Result<Prepared, CommandEr
     });
     let (run, lock) = RunDirectory::create(&path)?;
     split.write(&run.split(), dataset)?;
-    let last = run.last();
-    std::fs::create_dir(&last).map_err(FileError::at(&last, "creating the directory"))?;
     // So that a resume never has to begin again, from initial weights that may be gone by then.
     state.write(&run.checkpoint(), &description, &architecture)?;
     RunRecord::new(dataset, config.clone(), arguments.init_from.clone()).write(&run.record())?;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::history::EpochRecord;
 use super::schedule::Patience;
+use crate::atomic_file::FileError;
 use crate::model::architecture::Architecture;
 use crate::model::model_file::{
     self, Model, ModelDescription, ModelError, file_tensors, read_parameters,
@@ -111,6 +112,11 @@ impl Checkpoint {
         description: &ModelDescription,
         architecture: &Architecture,
     ) -> Result<(), TensorFileError> {
+        // Runs have a directory for checkpoints when they have one.
+        if let Some(directory) = path.parent() {
+            std::fs::create_dir_all(directory)
+                .map_err(FileError::at(directory, "creating the directory"))?;
+        }
         let position = &self.position;
         let metadata = Metadata {
             model: ModelDescription {
