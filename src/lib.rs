@@ -4,6 +4,7 @@
 //! their `use` lines and fails when one points up.
 
 pub mod atomic_file;
+pub mod digest;
 pub mod run_directory;
 pub mod shell;
 pub mod tensor_file;

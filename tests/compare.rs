@@ -41,6 +41,12 @@ impl Runs {
         fs::write(to.join("history.csv"), read("history.csv")).expect("history.csv");
         to
     }
+
+    /// `stable-1` as if it had been trained with seed 2.
+    fn second_seed(&self, metrics: impl Fn(&str) -> String) -> PathBuf {
+        let seed = |run: &str| replaced(run, "seed = 1\n", "seed = 2\n");
+        self.copy("stable-1", "stable-2", seed, metrics)
+    }
 }
 
 /// A file as it is.
@@ -59,18 +65,13 @@ fn line<'a>(table: &'a str, label: &str) -> Vec<&'a str> {
 fn seeds_of_the_same_settings_make_one_row_with_their_mean_and_range() {
     let runs = Runs::new();
     let first = runs.copy("stable-1", "stable-1", same, same);
-    let second = runs.copy(
-        "stable-1",
-        "stable-2",
-        |run| replaced(run, "seed = 1\n", "seed = 2\n"),
-        |metrics| {
-            replaced(
-                metrics,
-                "\"r2\": 0.9929570407447442",
-                "\"r2\": 0.9809570407447442",
-            )
-        },
-    );
+    let second = runs.second_seed(|metrics| {
+        replaced(
+            metrics,
+            "\"r2\": 0.9929570407447442",
+            "\"r2\": 0.9809570407447442",
+        )
+    });
     let other = runs.copy("paper-1", "paper-1", same, same);
     let table = succeed(&["compare", text(&first), text(&other), text(&second)]);
     let stable = line(&table, "stable, first image ");
@@ -168,12 +169,7 @@ fn calibrations_with_other_light_cones_are_warned_about() {
 fn the_mean_over_seeds_is_scored_from_their_predictions() {
     let runs = Runs::new();
     let first = runs.copy("stable-1", "stable-1", same, same);
-    let second = runs.copy(
-        "stable-1",
-        "stable-2",
-        |run| replaced(run, "seed = 1\n", "seed = 2\n"),
-        same,
-    );
+    let second = runs.second_seed(same);
     let arguments = ["compare", text(&first), text(&second), "--mean-over-seeds"];
     let missing = dawn21(&arguments);
     let log = String::from_utf8_lossy(&missing.stderr);

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Lowest first: a module may use those before it and itself.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "atomic_file",
+    "digest",
     "shell",
     "run_directory",
     "tensor_file",

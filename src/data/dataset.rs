@@ -10,6 +10,7 @@ use super::cube::{Cube, CubeError};
 use super::fault::{Fault, FaultList};
 use super::manifest::{GILLET_2019, Manifest};
 use super::parameter_table::{self, LightCone};
+use crate::digest::hex;
 
 /// Light-cones with their parameters; cubes stay on disk.
 #[derive(Debug, Clone)]
@@ -148,7 +149,6 @@ impl Dataset {
         for light_cone in &self.light_cones {
             digest.update(format!("\n{} {:?}", light_cone.id, light_cone.parameters));
         }
-        let bytes = digest.finalize();
-        bytes[..16].iter().map(|b| format!("{b:02x}")).collect()
+        hex(&digest.finalize()[..16])
     }
 }

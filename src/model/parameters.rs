@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use super::architecture::Architecture;
 use super::layer::{Layer, TensorSpec};
+use crate::digest::hex;
 
 /// A named tensor, row-major.
 #[derive(Debug, Clone, PartialEq)]
@@ -138,8 +139,7 @@ impl Parameters<f32> {
             digest.update(format!("{} {:?}\n", tensor.name, tensor.shape));
             digest.update(bytemuck::cast_slice::<f32, u8>(&tensor.values));
         }
-        let bytes = digest.finalize();
-        bytes[..16].iter().map(|b| format!("{b:02x}")).collect()
+        hex(&digest.finalize()[..16])
     }
 }
 

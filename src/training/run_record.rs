@@ -12,6 +12,7 @@ use super::history::EpochRecord;
 use super::schedule::Patience;
 use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::data::dataset::Dataset;
+use crate::digest::hex;
 use crate::model::layer_spec::LayerSpec;
 
 /// The content of `run.toml`.
@@ -91,13 +92,12 @@ impl ImportRecord {
             }
             digest.update(&buffer[..count]);
         }
-        let digest = digest.finalize();
         Ok(Self {
             version: VERSION,
             program: PROGRAM.to_string(),
             imported: ImportOrigin {
                 file: file.to_path_buf(),
-                sha256: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+                sha256: hex(&digest.finalize()),
                 format,
             },
         })
