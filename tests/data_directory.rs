@@ -108,6 +108,13 @@ fn faults_of_the_table_are_named() {
         table("0.025", "1.025"),
         &["light-cone `000` has `level` = 1.025, outside [0, 1]"],
     );
+    // The cube of a line with a fault belongs to the table; so do all, where its header cannot be read.
+    for (from, to) in [("0.025", "1.025"), ("id,level,period", "id,level,periods")] {
+        let data = small_data();
+        edit(&data.path().join("parameters.csv"), from, to);
+        let message = fail(&["info", text(data.path())], &["parameters.csv"]);
+        assert!(!message.contains("remove the cube"), "{message}");
+    }
     broken(
         table("0.025", "NaN"),
         &["line 2: `level` is `NaN`, expected a finite number"],
@@ -204,10 +211,35 @@ fn the_fingerprint_tells_cosmologies_apart() {
         sigma_8: 0.7,
         ..GILLET_2019
     };
-    assert_ne!(fingerprint(Some(other)), unnamed);
-    // Runs remember it.
+    assert_ne!(fingerprint(Some(other.clone())), unnamed);
+    // Runs remember it, that of simulated light-cones too.
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let simulation = "physics = '2019'\nfine_factor = 3\nalpha_x = 1.5\nthin = true\nheights = [1, 2]\n[more]\nb = 'c'";
+    let manifest = Manifest {
+        cosmology: Some(other),
+        simulation: Some(simulation.parse().expect("a table")),
+        ..small_manifest()
+    };
+    write_small_data(directory.path(), &manifest, 3);
+    let simulated = Dataset::open(directory.path()).expect("sound");
+    assert_eq!(simulated.fingerprint(), "b909155adc1c155e3a8b3f40288203af");
     let real = Dataset::open(&real_light_cones()).expect("sound");
     assert_eq!(real.fingerprint(), "a860de75a58af664efd1be701a45b8ec");
+}
+
+#[test]
+fn the_documented_manifest_is_sound() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let document = fs::read_to_string(root.join("docs/data-directory.md")).expect("document");
+    let manifest = document.split("```toml\n").nth(1).expect("an example");
+    let manifest = manifest.split("```").next().expect("its end");
+    let data = tempfile::tempdir().expect("temporary directory");
+    fs::create_dir(data.path().join("cubes")).expect("directory");
+    fs::write(data.path().join("dataset.toml"), manifest).expect("manifest");
+    let table = "id,log10_tvir,zeta,log10_lx_sfr,e0_kev,seed\n0,5.0,30.0,40.0,0.5,1\n";
+    fs::write(data.path().join("parameters.csv"), table).expect("table");
+    let message = fail(&["info", text(data.path())], &["0.f32: missing"]);
+    assert!(message.contains("1 faults"), "{message}");
 }
 
 #[test]
@@ -292,6 +324,18 @@ fn slices_are_those_of_figure_2() {
         error.contains("plane y = 50") && error.contains("[0, 40, 80, 120, 160]"),
         "{error}"
     );
+
+    // Of whole cubes as many as fit.
+    manifest.shape = [50, 50, 1042];
+    manifest.cell_mpc = 3.0;
+    manifest.y_planes = None;
+    let close = SliceConfig {
+        separation_mpc: 15.0,
+        ..SliceConfig::default()
+    };
+    let close = Slicing::new(&manifest, &close).expect("a 150 Mpc box");
+    let expected: Vec<_> = (0..10).map(|i| (5 * i, 0)).collect();
+    assert_eq!(planes(&close), expected);
 
     manifest.shape = [25, 25, 524];
     manifest.cell_mpc = 6.0;

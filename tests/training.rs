@@ -339,12 +339,42 @@ fn impossible_settings_are_named_before_a_run_begins() {
         "training.epochs=0",
         &["training.epochs = 0: expected at least 1"],
     );
+    // Of cells instead of Mpc.
     set(
         "layer.0.kernel=90",
-        &[
-            "layer 0 (conv2d)",
-            "exactly one of `kernel` and `kernel_mpc`",
-        ],
+        &["layer 0 (conv2d)", "90 x 90", "8 x 40"],
+    );
+    set(
+        "training.rmsprop.epsilon=1e-50",
+        &["training.rmsprop.epsilon = 0.00", "above 1e-45"],
+    );
+    set(
+        "training.rmsprop.learning_rate=1e-50",
+        &["training.rmsprop.learning_rate = 0.00", "above 1e-45"],
+    );
+    for (settings, named) in [
+        (
+            "[training.cosine_decay]\nenabled = true\nwarmup_epochs = 4\n[training.reduce_on_plateau]\nenabled = false\n",
+            "training.cosine_decay.warmup_epochs = 4: expected fewer than training.epochs",
+        ),
+        (
+            "preset = [\"deep\"]\n",
+            "preset = [\"deep\"]: expected the name of a preset",
+        ),
+    ] {
+        let file = directory.path().join("settings.toml");
+        fs::write(&file, settings).expect("settings");
+        fail(
+            &train_arguments(&data, &run, &["--config", text(&file)]),
+            &[named],
+        );
+    }
+    let file = directory.path().join("settings.toml");
+    let layer = "[[layer]]\nkind = \"conv2d\"\nfilters = 2\nkernel = 3\nkernel_mpc = 3.0\n";
+    fs::write(&file, layer).expect("settings");
+    fail(
+        &["train", text(&data), "--config", text(&file)],
+        &["exactly one of `kernel` and `kernel_mpc`"],
     );
     set(
         "layer.0.kernel_mpc=900.0",

@@ -254,7 +254,6 @@ fn options_change_what_they_should_and_nothing_else() {
     );
     let flipped = train("flipped", &["training.augmentation.flip=true"]);
     assert_ne!(losses(&flipped), losses(&plain));
-    // Validation images stay as they are: with the weights of another run they give the same.
     let resumed = succeed(&[
         "train",
         text(&data),
@@ -268,28 +267,83 @@ fn options_change_what_they_should_and_nothing_else() {
 }
 
 #[test]
-fn the_best_model_has_the_averaged_weights() {
+fn a_run_that_cannot_go_on_keeps_its_record() {
     let directory = tempfile::tempdir().expect("temporary directory");
     let (data, run) = (directory.path().join("data"), directory.path().join("run"));
-    write_small_data(&data, &small_manifest(), 40);
-    let averaged = ["--set", "training.weight_averaging.enabled=true"];
-    succeed(&train_arguments(&data, &run, &averaged));
-    let losses = column(&run, "validation_loss");
-    let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
-    let out = text(directory.path());
-    succeed(&[
-        "evaluate",
-        text(&run),
-        text(&data),
-        "--part",
-        "validation",
-        "--out",
-        out,
-    ]);
-    let file = fs::read_to_string(directory.path().join("metrics.json")).expect("metrics");
+    write_small_data(&data, &small_manifest(), 20);
+    succeed(&train_arguments(&data, &run, &[]));
+    let record = fs::read(run.join("run.toml")).expect("record");
+    let resume = |epochs: &'static str, named: &[&str]| {
+        let arguments = [
+            "train",
+            text(&data),
+            "--resume",
+            text(&run),
+            "--set",
+            epochs,
+        ];
+        fail(&arguments, named);
+        assert_eq!(fs::read(run.join("run.toml")).expect("record"), record);
+    };
+    // Of four epochs that are done.
+    resume("training.epochs=3", &["training.epochs=3", "epoch 4"]);
+    let checkpoint = run.join("last/checkpoint.safetensors");
+    let bytes = fs::read(&checkpoint).expect("checkpoint");
+    fs::write(&checkpoint, &bytes[..bytes.len() / 2]).expect("half of it");
+    resume(
+        "training.epochs=6",
+        &["checkpoint.safetensors", "--init-from"],
+    );
+}
+
+/// The loss that `evaluate` finds on the validation set.
+fn validation_loss(run: &Path, data: &Path, weights: &str) -> f64 {
+    let out = tempfile::tempdir().expect("temporary directory");
+    let (run, data) = (text(run), text(data));
+    let arguments = ["evaluate", run, data, "--part", "validation"];
+    let more = ["--weights", weights, "--out", text(out.path())];
+    succeed(&[&arguments[..], &more].concat());
+    let file = fs::read_to_string(out.path().join("metrics.json")).expect("metrics");
     let metrics: serde_json::Value = serde_json::from_str(&file).expect("JSON");
-    let loss = metrics["loss"].as_f64().expect("loss");
-    assert!((loss - best).abs() < 1e-12 * best, "{loss} {losses:?}");
+    metrics["loss"].as_f64().expect("loss")
+}
+
+#[test]
+fn evaluate_finds_the_validation_losses_of_the_training() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let data = directory.path().join("data");
+    write_small_data(&data, &small_manifest(), 40);
+    // What is validated is what is kept; its images are never changed.
+    for (name, settings) in [
+        ("averaged", &["training.weight_averaging.enabled=true"][..]),
+        (
+            "recalibrated",
+            &[
+                "training.weight_averaging.enabled=true",
+                "training.normalization_recalibration.enabled=true",
+            ],
+        ),
+        (
+            "augmented",
+            &[
+                "training.augmentation.flip=true",
+                "training.augmentation.shift=true",
+                "training.augmentation.any_plane=true",
+            ],
+        ),
+    ] {
+        let run = directory.path().join(name);
+        let settings: Vec<&str> = settings.iter().flat_map(|s| ["--set", s]).collect();
+        succeed(&train_arguments(&data, &run, &settings));
+        let losses = column(&run, "validation_loss");
+        let best = losses.iter().copied().fold(f64::INFINITY, f64::min);
+        let last = losses[losses.len() - 1];
+        for (weights, expected) in [("best", best), ("last", last)] {
+            let found = validation_loss(&run, &data, weights);
+            let message = format!("{name} {weights}: {found} {losses:?}");
+            assert!((found - expected).abs() < 1e-12 * expected, "{message}");
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@ Needs `pip install 21cmFAST==4.1.1` (and the libraries fftw3, with single precis
 
     python benches/peers/21cmfast.py [CELLS [CELL_MPC]]
 
-The configuration is that of dawn21 on one thread, redshift 6 to 35.
+The configuration is that of dawn21 on one thread, a light-cone from redshift 6 to 30, without heating by Lyman-alpha
+photons and the CMB.
 """
 
 import resource
@@ -21,7 +22,7 @@ def main() -> None:
     cells = int(sys.argv[1]) if len(sys.argv) > 1 else 50
     cell_mpc = float(sys.argv[2]) if len(sys.argv) > 2 else 3.0
     parameters = {"zeta": 30.0, "log10_tvir": 4.699, "log10_lx_sfr": 40.0, "e0_kev": 0.5}
-    inputs = configuration.inputs(cells, cell_mpc, 3, 1000, parameters)
+    inputs = configuration.inputs(cells, cell_mpc, 3, 1000, parameters, extra_heating=False)
     with tempfile.TemporaryDirectory() as directory:
         start, cpu = time.perf_counter(), time.process_time()
         configuration.light_cone(inputs, (6.0, 30.0), directory)

@@ -24,6 +24,9 @@ pub fn block_pixels<T: Float>(shape: &Conv2dShape) -> usize {
 ///
 /// `columns` is (C R S, P) with `P = pixels.len()`, overwritten:
 /// `columns[crs, p] = x[c, i + r, j + s]` for pixel `p = (i, j)`.
+///
+/// # Panics
+/// When a slice is shorter than the shape says, or a pixel is not one of the output's.
 pub fn im2col<T: Float>(shape: &Conv2dShape, x: &[T], pixels: Range<usize>, columns: &mut [T]) {
     for_each_run(shape, pixels.clone(), |tap, cell, column, len| {
         let start = tap * pixels.len() + column;
@@ -32,6 +35,9 @@ pub fn im2col<T: Float>(shape: &Conv2dShape, x: &[T], pixels: Range<usize>, colu
 }
 
 /// Adds the columns back to the cells that they came from: the adjoint of [`im2col`].
+///
+/// # Panics
+/// As [`im2col`].
 pub fn col2im_add<T: Float>(
     shape: &Conv2dShape,
     columns: &[T],

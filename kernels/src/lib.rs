@@ -1,7 +1,8 @@
 //! Kernels of a convolutional network: pure functions on slices.
 //!
 //! Every kernel has a forward and a backward form side by side, checks the lengths of all its
-//! arguments, and returns a [`ShapeError`] instead of panicking. All are generic over
+//! arguments, and returns a [`ShapeError`] instead of panicking ([`mod@im2col`], a part of one, leaves that to its
+//! caller). All are generic over
 //! [`Float`] (`f32` for training, `f64` for auditing). [`mod@reference`] holds the plain loops that
 //! define what the faster kernels must compute.
 //!

@@ -30,6 +30,14 @@ fn dense_gradients<T: Float>(
     (dx, dweight, dbias)
 }
 
+#[test]
+fn no_images_have_no_gradients() {
+    let shape = DenseShape::new(3, 2).expect("shape");
+    let weight = random::<f32>(6, 1);
+    let (dx, dweight, dbias) = dense_gradients::<f32>(&shape, &[], &weight, &[]);
+    assert_eq!((dx, dweight, dbias), (vec![], vec![0.0; 6], vec![0.0; 2]));
+}
+
 fn compare_dense<T: Float>(inputs: usize, outputs: usize, batch: usize) {
     let shape = DenseShape::new(inputs, outputs).expect("shape");
     let x = random::<T>(batch * inputs, 1);

@@ -4,9 +4,10 @@ mod common;
 
 use common::random;
 use common::stage::{Case, Data, Expected, check, levels, planar};
+use dawn21_kernels::ShapeError;
 use dawn21_kernels::conv2d::plan::Algorithm;
 use dawn21_kernels::reference;
-use dawn21_kernels::stage::{StackActivations, StageWeights};
+use dawn21_kernels::stage::{ConvStack, Prepared, StackActivations, StageGradients, StageWeights};
 
 /// Every algorithm at every level, with and without input gradient.
 fn check_everywhere(case: &Case, data: &Data) {
@@ -127,4 +128,45 @@ fn weights_of_another_stack_are_refused() {
         .forward(&prepared, &x, &mut StackActivations::default())
         .expect_err("other weights");
     assert!(error.to_string().contains("another"), "{error}");
+}
+
+#[test]
+fn weights_and_activations_of_fewer_stages_are_refused() {
+    let first = Case::new([1, 12, 40], 8, [3, 3], [2, 2], 1);
+    let second = Case::new([8, 5, 19], 8, [2, 2], [2, 2], 1);
+    let level = levels()[0];
+    let one = first.stack(level, None, false);
+    let shapes = [first.shape(), second.shape()];
+    let two = ConvStack::new(&shapes, level, None).expect("stack");
+    let tensors = [&first, &second].map(|case| {
+        let weight = random::<f32>(case.conv().weight_len(), 1);
+        (weight, random::<f32>(8, 2))
+    });
+    let weights = tensors
+        .each_ref()
+        .map(|(weight, bias)| StageWeights { weight, bias });
+    let x = vec![0.5; first.conv().input_len()];
+    let fewer = one.prepare(&weights[..1], true).expect("prepare");
+    let all = two.prepare(&weights, true).expect("prepare");
+    let mut kept = StackActivations::default();
+    let mut features = vec![0.0; two.output().internal_len()];
+    let refused = |result: Result<(), ShapeError>, argument: &str| {
+        let error = result.expect_err("a stage is missing").to_string();
+        assert!(error.contains(argument), "{error}");
+    };
+    refused(two.forward(&fewer, &x, &mut kept), "prepared");
+    refused(two.infer(&fewer, &x, &mut features), "prepared");
+    let mut buffers =
+        [&first, &second].map(|case| (vec![0.0; case.conv().weight_len()], vec![0.0; 8]));
+    let mut backward = |prepared: &Prepared, kept: &StackActivations| {
+        let mut gradients = buffers
+            .each_mut()
+            .map(|(weight, bias)| StageGradients { weight, bias });
+        two.backward(prepared, &x, kept, &features, &mut gradients, None)
+    };
+    one.forward(&fewer, &x, &mut kept).expect("one stage");
+    refused(backward(&all, &kept), "activations");
+    two.forward(&all, &x, &mut kept).expect("two stages");
+    refused(backward(&fewer, &kept), "prepared");
+    backward(&all, &kept).expect("both stages");
 }

@@ -1,35 +1,31 @@
 //! `dawn21 evaluate`.
 
+mod subject;
 mod summary;
 
 use std::path::{Path, PathBuf};
 
-use super::model_argument::{self, Weights};
+use self::subject::Subject;
+use super::model_argument::Weights;
 use super::output::note;
 use super::progress::Items;
-use super::{CommandError, Threads, calibrate};
+use super::{CommandError, Threads};
 use crate::atomic_file::FileError;
 use crate::data::batches::{ImageReader, all_images, first_images};
-use crate::data::dataset::Dataset;
 use crate::data::scaling::TargetScaling;
 use crate::data::slices::{ImageSet, Slicing};
-use crate::data::split::{Part, Split};
+use crate::data::split::Part;
 use crate::evaluation::calibrated::{coverage, less_bias};
 use crate::evaluation::calibration::{Answer, Calibration};
 use crate::evaluation::metrics::Pair;
 use crate::evaluation::prediction::{ImagePrediction, in_physical_units, predict};
-use crate::evaluation::results::{
-    Coverage, Metrics, read_metrics, write_metrics, write_predictions,
-};
+use crate::evaluation::results::{Coverage, Metrics, write_metrics, write_predictions};
 use crate::evaluation::scores::{
     Scores, mean_by_light_cone, of_first_images, of_images_before, score,
 };
 use crate::figures::run_figures::recovery_figures;
-use crate::model::model_file::{Model, ModelDescription};
 use crate::run_directory::RunDirectory;
 use crate::shell::quoted;
-use crate::training::preparation;
-use crate::training::run_record::RunRecord;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -112,90 +108,97 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
                 .to_string(),
         ));
     }
-    let run = RunDirectory::open(&arguments.run)?;
-    let record = RunRecord::read_unless_imported(&run.record())?;
-    let seed = record.as_ref().map_or(0, |record| record.config.seed);
-    let (file, model) = model_argument::open(&arguments.run, arguments.weights)?;
-    let description = &model.description;
-    let dataset = Dataset::open(&arguments.data)?;
-    let slicing = Slicing::new(dataset.manifest(), &description.slices)?;
-    description.check_data(dataset.manifest(), &slicing)?;
-
-    // Only the data that the run was trained on are divided.
-    let split = match &record {
-        Some(record) if record.check_data(run.path(), &dataset).is_ok() => {
-            Some(own_split(&run, record, &dataset, arguments.quiet)?)
-        }
-        Some(record)
-            if is_same_directory(&record.data.directory, &arguments.data) && !arguments.quiet =>
-        {
-            note(format_args!(
-                "warning: {} was trained on {}, which has changed since (light-cones, parameters, geometry, physics or \
-                 cosmology): it counts as data that the network has not seen, though it may have",
-                run.path().display(),
-                arguments.data.display()
-            ));
-            None
-        }
-        _ => None,
-    };
-    let own_data = split.is_some();
-    let (part, light_cones) = choose_light_cones(arguments, &run, &dataset, split.as_ref())?;
+    let subject = Subject::open(arguments)?;
     if !arguments.quiet {
-        warn_about_ranges(description, &dataset);
+        subject.warn_about_ranges();
     }
-    let predicted = match arguments.both_directions {
-        true => slicing.both_directions(dataset.manifest())?,
-        false => slicing.clone(),
+    let answers = Answers::predict(&subject, arguments)?;
+    let calibration = subject.calibration(arguments)?;
+    let metrics = metrics(&subject, &answers, calibration.as_ref(), arguments);
+    let directory = subject.output_directory(arguments, &metrics.fingerprint);
+    write(&directory, &subject, &answers, &metrics)?;
+    summary::print(&metrics)?;
+    if !arguments.quiet {
+        note(format_args!("stored in {}", directory.display()));
+        if directory == subject.run.path() {
+            note(format_args!(
+                "next: dawn21 report {}",
+                quoted(subject.run.path())
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What the network says about the images of the light-cones that are scored.
+struct Answers {
+    /// All images that were predicted, of both directions where that was asked for.
+    slicing: Slicing,
+    images: Vec<ImagePrediction>,
+    /// Of the first image of each light-cone, in units of the network.
+    loss_of_first_images: f64,
+}
+
+impl Answers {
+    fn predict(subject: &Subject, arguments: &Arguments) -> Result<Self, CommandError> {
+        let Subject { model, dataset, .. } = subject;
+        let slicing = match arguments.both_directions {
+            true => subject.slicing.both_directions(dataset.manifest())?,
+            false => subject.slicing.clone(),
+        };
+        let images = match arguments.images {
+            Images::First => first_images(&subject.light_cones),
+            Images::All => all_images(&subject.light_cones, &slicing),
+        };
+        let scaling = TargetScaling::new(&model.description.parameters);
+        let input = model.description.input;
+        let reader = ImageReader::new(dataset, &slicing, input, scaling.clone())?;
+        let mut progress = Items::new("images", images.len(), arguments.quiet);
+        let predictions = predict(&mut model.engine()?, &reader, &images, BATCH_SIZE, |done| {
+            progress.update(done)
+        })?;
+        Ok(Self {
+            images: in_physical_units(&predictions, &images, dataset, &scaling),
+            loss_of_first_images: predictions.of_first_images(&images).loss(),
+            slicing,
+        })
+    }
+}
+
+fn metrics(
+    subject: &Subject,
+    answers: &Answers,
+    calibration: Option<&Calibration>,
+    arguments: &Arguments,
+) -> Metrics {
+    let seed = subject.seed();
+    let scored = |predictions: &[ImagePrediction]| {
+        score(predictions, &subject.model.description.parameters, seed)
     };
-    let images = match arguments.images {
-        Images::First => first_images(&light_cones),
-        Images::All => all_images(&light_cones, &predicted),
-    };
-    let scaling = TargetScaling::new(&description.parameters);
-    let reader = ImageReader::new(&dataset, &predicted, description.input, scaling.clone())?;
-    let mut progress = Items::new("images", images.len(), arguments.quiet);
-    let predictions = predict(&mut model.engine()?, &reader, &images, BATCH_SIZE, |done| {
-        progress.update(done)
-    })?;
-    let physical = in_physical_units(&predictions, &images, &dataset, &scaling);
-    let parameters = &description.parameters;
-    let first = of_first_images(&physical);
-    let scored = |predictions: &[ImagePrediction]| score(predictions, parameters, seed);
-    let scores = scored(&first);
-    let upright = of_images_before(slicing.images().len(), &physical);
-    let calibration = choose_calibration(
-        arguments,
-        &run,
-        &model,
-        (&dataset, &slicing),
-        (split.as_ref(), part),
-    )?;
-    let calibration = calibration.as_ref();
+    let first = of_first_images(&answers.images);
+    let upright = of_images_before(subject.slicing.images().len(), &answers.images);
     let several = upright.len() > first.len();
-    let mean = several.then(|| mean_scores(&upright, slicing.image_set(), calibration, &scored));
+    let of_means = |predictions: &[ImagePrediction], images: ImageSet| {
+        mean_scores(predictions, images, calibration, &scored)
+    };
+    let mean = several.then(|| of_means(&upright, subject.slicing.image_set()));
     let mean = mean.unwrap_or_default();
-    let both = arguments
-        .both_directions
-        .then(|| mean_scores(&physical, predicted.image_set(), calibration, &scored));
+    let both = arguments.both_directions;
+    let both = both.then(|| of_means(&answers.images, answers.slicing.image_set()));
     let both = both.unwrap_or_default();
-    let metrics = Metrics {
+    let scores = scored(&first);
+    Metrics {
         program: concat!("dawn21 ", env!("CARGO_PKG_VERSION")).to_string(),
-        model: file.display().to_string(),
-        epoch: description.epoch,
-        weights: Some(model.parameters.digest()),
-        training_images_per_light_cone: record.as_ref().map(|record| {
-            let training = &record.config.training;
-            training
-                .images_per_light_cone
-                .unwrap_or(slicing.images().len())
-        }),
+        model: subject.model_file.display().to_string(),
+        epoch: subject.model.description.epoch,
+        weights: Some(subject.model.parameters.digest()),
+        training_images_per_light_cone: subject.training_images_per_light_cone(),
         data: arguments.data.display().to_string(),
-        fingerprint: dataset.fingerprint(),
-        part: part.name().to_string(),
-        light_cones: light_cones.len(),
+        fingerprint: subject.dataset.fingerprint(),
+        part: subject.part.name().to_string(),
+        light_cones: subject.light_cones.len(),
         images: scores.predictions,
-        loss: predictions.of_first_images(&images).loss(),
+        loss: answers.loss_of_first_images,
         bootstrap_seed: seed,
         parameters: scores.parameters,
         calibration: calibration.map(Calibration::source),
@@ -207,84 +210,34 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         coverage: calibration.and_then(|c| coverage(c, Answer::Image, &first)),
         coverage_of_mean: mean.coverage,
         coverage_of_mean_of_both_directions: both.coverage,
-    };
+    }
+}
 
-    let directory = output_directory(arguments, &run, part, own_data, &metrics.fingerprint);
-    std::fs::create_dir_all(&directory)
-        .map_err(FileError::at(&directory, "creating the directory"))?;
-    let out = RunDirectory::at(&directory);
+/// Predictions and figures first: where `metrics.json` is, the rest is there too.
+fn write(
+    directory: &Path,
+    subject: &Subject,
+    answers: &Answers,
+    metrics: &Metrics,
+) -> Result<(), CommandError> {
+    std::fs::create_dir_all(directory)
+        .map_err(FileError::at(directory, "creating the directory"))?;
+    let out = RunDirectory::at(directory);
+    let parameters = &subject.model.description.parameters;
     write_predictions(
         &out.predictions(),
-        &physical,
-        &dataset,
-        &predicted,
+        &answers.images,
+        &subject.dataset,
+        &answers.slicing,
         parameters,
     )?;
-    let pairs: Vec<Vec<Pair>> = first.iter().map(|image| image.parameters.clone()).collect();
+    let first = of_first_images(&answers.images);
+    let pairs: Vec<Vec<Pair>> = first.into_iter().map(|image| image.parameters).collect();
     for figure in recovery_figures(parameters, &pairs) {
         figure.write(&out.figures())?;
     }
-    write_metrics(&out.metrics(), &metrics)?;
-    summary::print(&metrics)?;
-    if !arguments.quiet {
-        note(format_args!("stored in {}", directory.display()));
-        if directory == run.path() {
-            note(format_args!("next: dawn21 report {}", quoted(run.path())));
-        }
-    }
+    write_metrics(&out.metrics(), metrics)?;
     Ok(())
-}
-
-fn own_split(
-    run: &RunDirectory,
-    record: &RunRecord,
-    dataset: &Dataset,
-    quiet: bool,
-) -> Result<Split, CommandError> {
-    if !run.split().exists() && !quiet {
-        note(format_args!(
-            "{} is missing; the light-cones are divided as the settings of the run say",
-            run.split().display()
-        ));
-    }
-    Ok(preparation::split(run, dataset, &record.config)?)
-}
-
-fn is_same_directory(a: &Path, b: &Path) -> bool {
-    let canonical = |path: &Path| std::fs::canonicalize(path).ok();
-    canonical(a).is_some() && canonical(a) == canonical(b)
-}
-
-/// The calibration of the best weights, measured if the data are at hand; none of the light-cones that it was made with,
-/// of which it knows the truth.
-fn choose_calibration(
-    arguments: &Arguments,
-    run: &RunDirectory,
-    model: &Model,
-    (dataset, slicing): (&Dataset, &Slicing),
-    (split, part): (Option<&Split>, PartArgument),
-) -> Result<Option<Calibration>, CommandError> {
-    if arguments.weights == Weights::Last {
-        return Ok(None);
-    }
-    if let Some(split) = split {
-        let made =
-            calibrate::before_evaluation(run, model, dataset, slicing, split, arguments.quiet)?;
-        // Those calibrated on, or the validation light-cones of the run's own data.
-        let known = made.fingerprint == dataset.fingerprint() && part != PartArgument::Test;
-        return Ok(Some(made).filter(|_| !known));
-    }
-    let why_not = match Calibration::read(&run.calibration(), model) {
-        Ok(Some(made)) if made.fingerprint == dataset.fingerprint() => {
-            "it was made with these light-cones".to_string()
-        }
-        Ok(made) => return Ok(made),
-        Err(error) => error.to_string(),
-    };
-    if !arguments.quiet {
-        note(format_args!("scores without calibration: {why_not}"));
-    }
-    Ok(None)
 }
 
 /// Scores of the mean over a light-cone's images.
@@ -309,93 +262,5 @@ fn mean_scores(
         scores: Some(scored(&means)),
         calibrated: less_bias.map(|means| scored(&means)),
         coverage: calibration.and_then(|c| coverage(c, of, &means)),
-    }
-}
-
-fn choose_light_cones(
-    arguments: &Arguments,
-    run: &RunDirectory,
-    dataset: &Dataset,
-    split: Option<&Split>,
-) -> Result<(PartArgument, Vec<usize>), CommandError> {
-    let default = match split {
-        Some(_) => PartArgument::Test,
-        None => PartArgument::All,
-    };
-    let argument = arguments.part.unwrap_or(default);
-    let Some(part) = argument.part() else {
-        return Ok((argument, (0..dataset.light_cones().len()).collect()));
-    };
-    let Some(split) = split else {
-        return Err(CommandError::Usage(format!(
-            "--part {}: {} is not what {} was trained on, so it has no such part; use --part all",
-            argument.name(),
-            dataset.directory().display(),
-            run.path().display()
-        )));
-    };
-    let light_cones = split.light_cones(part);
-    if light_cones.is_empty() {
-        return Err(CommandError::Usage(format!(
-            "{} has no light-cones for --part {}; choose another part",
-            run.split().display(),
-            argument.name()
-        )));
-    }
-    Ok((argument, light_cones))
-}
-
-/// The run itself holds the scores that count: those of the best weights on its test set. Others go beside them.
-fn output_directory(
-    arguments: &Arguments,
-    run: &RunDirectory,
-    part: PartArgument,
-    own_data: bool,
-    fingerprint: &str,
-) -> PathBuf {
-    if let Some(out) = &arguments.out {
-        return out.clone();
-    }
-    let mut name = vec!["evaluation".to_string()];
-    if !own_data {
-        let data = std::path::absolute(&arguments.data).unwrap_or_else(|_| arguments.data.clone());
-        name.push(
-            data.file_name()
-                .map_or("data".into(), |name| name.to_string_lossy().into_owned()),
-        );
-    } else if part != PartArgument::Test {
-        name.push(part.name().to_string());
-    }
-    if arguments.weights == Weights::Last {
-        name.push("last".to_string());
-    }
-    if name.len() == 1 {
-        return run.path().to_path_buf();
-    }
-    let directory = run.path().join(name.join("-"));
-    // Data directories of the same name, or one called `validation`. A damaged file may be written over.
-    match read_metrics(&RunDirectory::at(&directory).metrics()) {
-        Ok(Some(others)) if others.fingerprint != fingerprint => {
-            name.push(fingerprint.chars().take(8).collect());
-            run.path().join(name.join("-"))
-        }
-        _ => directory,
-    }
-}
-
-/// Truths beyond the ranges that the network was trained on: it was never asked for such values.
-fn warn_about_ranges(description: &ModelDescription, dataset: &Dataset) {
-    for (index, parameter) in description.parameters.iter().enumerate() {
-        let outside = dataset
-            .light_cones()
-            .iter()
-            .filter(|l| !(parameter.min..=parameter.max).contains(&l.parameters[index]))
-            .count();
-        if outside > 0 {
-            note(format_args!(
-                "warning: {outside} light-cones have `{}` outside [{}, {}], the range that the model was trained on",
-                parameter.name, parameter.min, parameter.max
-            ));
-        }
     }
 }

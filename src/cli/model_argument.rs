@@ -12,7 +12,7 @@ use crate::training::checkpoint;
 pub(super) enum Weights {
     /// Those with the lowest validation loss.
     Best,
-    /// Those after the last epoch.
+    /// Those of the last checkpoint: the averaged ones, if the training averages.
     Last,
 }
 

@@ -267,15 +267,15 @@ fn resume(arguments: &Arguments, path: &Path, dataset: &Dataset) -> Result<Prepa
     let mut record = RunRecord::read(&run.record())?;
     record.check_training(path)?;
     record.check_data(path, dataset)?;
-    if let Some(epochs) = new_epochs(arguments, path)? {
+    let epochs = new_epochs(arguments, path)?;
+    if let Some(epochs) = epochs {
         record.config.training.epochs = epochs;
         record.config.check()?;
-        record.write(&run.record())?;
     }
-    let config = record.config;
-    let split = read_split(&run, dataset, &config)?;
+    let config = &record.config;
+    let split = read_split(&run, dataset, config)?;
     let slicing = Slicing::new(dataset.manifest(), &config.slices)?;
-    let (architecture, _) = preparation::network(dataset, &slicing, &config)?;
+    let (architecture, _) = preparation::network(dataset, &slicing, config)?;
     let mut state = Checkpoint::read(&run.checkpoint(), &architecture).map_err(|error| {
         CommandError::Usage(format!(
             "{error}\n{} cannot be resumed; start a new run, from its best weights if there are any, with --init-from",
@@ -283,6 +283,16 @@ fn resume(arguments: &Arguments, path: &Path, dataset: &Dataset) -> Result<Prepa
         ))
     })?;
     let position = &mut state.position;
+    if let Some(epochs) = epochs {
+        let begun = position.epochs_done + u64::from(position.batches_done > 0);
+        if epochs < begun {
+            return Err(CommandError::Usage(format!(
+                "--set training.epochs={epochs}: the run is in epoch {begun} already; give at least that many"
+            )));
+        }
+        // Only now: a run that cannot go on stays as it is.
+        record.write(&run.record())?;
+    }
     if position.best.is_some() && !run.model().exists() {
         note(format_args!(
             "warning: {} is missing; the best weights will be chosen among the epochs to come",
@@ -295,7 +305,7 @@ fn resume(arguments: &Arguments, path: &Path, dataset: &Dataset) -> Result<Prepa
     }
     Ok(Prepared {
         run,
-        config,
+        config: record.config,
         split,
         state,
         _lock: lock,

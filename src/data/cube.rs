@@ -136,6 +136,7 @@ impl Cube {
             .par_chunks(ny * nz)
             .enumerate()
             .map(|(x, plane)| {
+                self.will_need(x..x + 1, 0..ny, false);
                 let bad = plane.iter().enumerate().filter(|(_, v)| !v.is_finite());
                 let (mut first, mut count) = (None, 0_u64);
                 for (i, &value) in bad {

@@ -1,5 +1,6 @@
 //! A data directory that was opened and found sound.
 
+use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +21,16 @@ pub struct Dataset {
     light_cones: Vec<LightCone>,
 }
 
+/// A data directory with what is wrong with it.
+pub(super) struct Opened {
+    /// What is sound.
+    pub(super) dataset: Dataset,
+    /// What is not, but for the cells.
+    pub(super) faults: Vec<Fault>,
+    /// Ids of all lines of the table, where they can be read.
+    pub(super) ids: Option<HashSet<String>>,
+}
+
 impl Dataset {
     /// Opens a data directory and checks manifest, table and the size of every cube.
     ///
@@ -28,31 +39,35 @@ impl Dataset {
     /// # Errors
     /// [`DataError::Unsound`] lists the faults; other variants say what could not be read.
     pub fn open(directory: &Path) -> Result<Self, DataError> {
-        let (dataset, faults) = Self::open_with_faults(directory)?;
-        if faults.is_empty() {
-            Ok(dataset)
+        let opened = Self::open_with_faults(directory)?;
+        if opened.faults.is_empty() {
+            Ok(opened.dataset)
         } else {
             Err(DataError::Unsound {
                 directory: directory.to_path_buf(),
-                faults: FaultList(faults),
+                faults: FaultList(opened.faults),
             })
         }
     }
 
     /// As [`Dataset::open`], but returns the faults beside what could be used.
-    pub(super) fn open_with_faults(directory: &Path) -> Result<(Self, Vec<Fault>), DataError> {
+    pub(super) fn open_with_faults(directory: &Path) -> Result<Opened, DataError> {
         let manifest = Manifest::read(directory)?;
         let mut faults = Vec::new();
-        let light_cones = parameter_table::read(directory, &manifest.parameters, &mut faults)?;
+        let table = parameter_table::read(directory, &manifest.parameters, &mut faults)?;
         let dataset = Self {
             directory: directory.to_path_buf(),
             manifest,
-            light_cones,
+            light_cones: table.light_cones,
         };
         for light_cone in &dataset.light_cones {
             faults.extend(dataset.check_cube_size(&light_cone.id));
         }
-        Ok((dataset, faults))
+        Ok(Opened {
+            dataset,
+            faults,
+            ids: table.ids,
+        })
     }
 
     fn check_cube_size(&self, id: &str) -> Option<Fault> {

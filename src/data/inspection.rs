@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::DataError;
 use super::cube::{Cube, CubeError};
-use super::dataset::Dataset;
+use super::dataset::{Dataset, Opened};
 use super::fault::Fault;
 
 /// A data directory with its faults.
@@ -28,8 +28,15 @@ pub fn inspect(
     deep: bool,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<Inspection, DataError> {
-    let (dataset, mut faults) = Dataset::open_with_faults(directory)?;
-    faults.extend(extra_cubes(&dataset));
+    let Opened {
+        dataset,
+        mut faults,
+        ids,
+    } = Dataset::open_with_faults(directory)?;
+    // Where the table does not say which cubes belong to it, none is too many.
+    if let Some(ids) = ids {
+        faults.extend(extra_cubes(&dataset, &ids));
+    }
     if deep {
         let count = dataset.light_cones().len();
         for (done, light_cone) in dataset.light_cones().iter().enumerate() {
@@ -40,7 +47,10 @@ pub fn inspect(
                 // Missing and wrongly sized cubes are among the faults already.
                 Err(CubeError::Size(_)) => {}
                 Err(CubeError::File(_)) if !path.exists() => {}
-                Err(CubeError::File(error)) => return Err(error.into()),
+                Err(CubeError::File(error)) => faults.push(Fault::UnreadableCube {
+                    path,
+                    reason: error.to_string(),
+                }),
             }
         }
         progress(count, count);
@@ -49,12 +59,7 @@ pub fn inspect(
 }
 
 /// Cubes that no line of the table names. Temporary files of a running simulation do not count.
-fn extra_cubes(dataset: &Dataset) -> Vec<Fault> {
-    let ids: HashSet<&str> = dataset
-        .light_cones()
-        .iter()
-        .map(|light_cone| light_cone.id.as_str())
-        .collect();
+fn extra_cubes(dataset: &Dataset, ids: &HashSet<String>) -> Vec<Fault> {
     let Ok(entries) = std::fs::read_dir(dataset.cube_directory()) else {
         return Vec::new();
     };

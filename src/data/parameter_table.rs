@@ -19,17 +19,26 @@ pub struct LightCone {
     pub parameters: Vec<f64>,
 }
 
+/// What a table holds.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Lines without a fault.
+    pub(super) light_cones: Vec<LightCone>,
+    /// Ids of all lines, those with a fault too; none when the header does not say where they stand.
+    pub(super) ids: Option<HashSet<String>>,
+}
+
 /// Reads `directory/parameters.csv`; every fault is collected, and lines with one are left out.
 ///
 /// Columns may stand in any order. `id` and all `parameters` must be there, `seed` may.
 ///
 /// # Errors
 /// [`DataError`] when the file cannot be read or is no csv at all.
-pub fn read(
+pub(super) fn read(
     directory: &Path,
     parameters: &[ParameterDescription],
     faults: &mut Vec<Fault>,
-) -> Result<Vec<LightCone>, DataError> {
+) -> Result<Table, DataError> {
     let path = directory.join(TABLE_FILE);
     let csv_error = |source| DataError::Csv {
         path: path.clone(),
@@ -42,7 +51,10 @@ pub fn read(
         .from_reader(bytes.as_slice());
     let header = reader.headers().map_err(csv_error)?.clone();
     let Some(columns) = Columns::find(&header, parameters, &path, faults) else {
-        return Ok(Vec::new());
+        return Ok(Table {
+            light_cones: Vec::new(),
+            ids: None,
+        });
     };
     let mut ids = HashSet::new();
     let mut light_cones = Vec::new();
@@ -77,7 +89,10 @@ pub fn read(
     if lines == 0 {
         faults.push(Fault::Empty { path });
     }
-    Ok(light_cones)
+    Ok(Table {
+        light_cones,
+        ids: Some(ids),
+    })
 }
 
 /// Where the columns stand.

@@ -1,8 +1,8 @@
 //! Which 2-D images are cut from a light-cone (Gillet et al. 2019, section 2.2 and figure 2).
 //!
 //! Planes of constant y, `separation_mpc` apart so that they see different structures, each split
-//! into `halves` along x; where it is asked for, planes of constant x as well, split along y. An image is (nx/halves, nz): rows along x on the sky, columns along the line
-//! of sight.
+//! into `halves` along x; where it is asked for, planes of constant x as well, split along y. An image is
+//! (nx/halves, nz): rows along x on the sky, columns along the line of sight.
 
 use std::fmt;
 
@@ -11,8 +11,6 @@ use serde::{Deserialize, Serialize};
 use super::DataError;
 use super::manifest::Manifest;
 
-/// Planes that the paper cuts from its 300 Mpc box.
-const PAPER_PLANES: usize = 5;
 /// Side of the paper's images on the sky.
 const PAPER_IMAGE_MPC: f64 = 150.0;
 /// Two lengths in Mpc closer than this are the same: manifests have rounded cell sizes.
@@ -22,7 +20,8 @@ const LENGTH_TOLERANCE_MPC: f64 = 1e-6;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct SliceConfig {
-    /// Number of planes; absent: as many as fit the separation, at most 5.
+    /// Number of planes; absent: all that are stored, or of whole cubes as many as fit the separation (five in the
+    /// paper's 300 Mpc).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<usize>,
     /// Comoving distance between neighbouring planes.
@@ -246,7 +245,7 @@ fn planes(manifest: &Manifest, config: &SliceConfig) -> Result<Vec<usize>, DataE
             return Ok(planes.clone());
         }
     }
-    let count = config.count.unwrap_or(fitting.min(PAPER_PLANES));
+    let count = config.count.unwrap_or(fitting);
     if count == 0 || count > fitting {
         return Err(DataError::Slices {
             field: "count",

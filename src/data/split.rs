@@ -150,7 +150,8 @@ impl Split {
                     .copied()
                     .ok_or_else(|| DataError::Split {
                         detail: format!(
-                            "light-cone `{}` of {} is not in {}",
+                            "light-cone `{}` of {} is not in {}; restore that file, or remove it to have it made again from \
+                             the settings of the run",
                             light_cone.id,
                             dataset.directory().display(),
                             path.display()

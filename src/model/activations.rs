@@ -68,13 +68,4 @@ impl<T: Float> Activations<T> {
     pub fn input_gradient(&self) -> &[T] {
         &self.gradient
     }
-
-    /// Bytes in use.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        let values = self.buffers.iter().map(Vec::capacity).sum::<usize>()
-            + self.gradient.capacity()
-            + self.next_gradient.capacity();
-        values * size_of::<T>() + self.argmax.iter().map(Vec::capacity).sum::<usize>()
-    }
 }

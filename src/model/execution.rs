@@ -16,7 +16,7 @@ pub enum Convolution {
     Auto,
     /// Fused stages by this algorithm.
     By(Algorithm),
-    /// Layer by layer with the audited reference kernels: slow, and easiest to follow.
+    /// Layer by layer with the plain kernels, each audited on its own: slow, and easiest to follow.
     Plain,
 }
 

@@ -165,32 +165,50 @@ impl Checkpoint {
             file.copy_f32(&name, &tensor.shape, &mut values)?;
             mean_squares.push(values);
         }
-        let mut average = None;
-        if file.names()?.iter().any(|n| n.starts_with(AVERAGE_PREFIX)) {
-            let mut tensors = Parameters::zeros(architecture);
-            for tensor in tensors.tensors_mut() {
-                let name = format!("{AVERAGE_PREFIX}{}", tensor.name);
-                file.copy_f32(&name, &tensor.shape, &mut tensor.values)?;
-            }
-            average = Some(tensors);
-        }
         Ok(Self {
             parameters,
             mean_squares,
-            average,
+            average: read_average(&file, architecture)?,
             position: metadata.position,
         })
     }
 }
 
-/// Reads the weights of a checkpoint or of a model file as a model.
+/// The averaged weights in a checkpoint, if the training keeps an average.
+fn read_average(
+    file: &TensorFile,
+    architecture: &Architecture,
+) -> Result<Option<Parameters<f32>>, TensorFileError> {
+    if !file.names()?.iter().any(|n| n.starts_with(AVERAGE_PREFIX)) {
+        return Ok(None);
+    }
+    let mut average = Parameters::zeros(architecture);
+    for tensor in average.tensors_mut() {
+        let name = format!("{AVERAGE_PREFIX}{}", tensor.name);
+        file.copy_f32(&name, &tensor.shape, &mut tensor.values)?;
+    }
+    Ok(Some(average))
+}
+
+/// Reads the weights of a checkpoint or of a model file as a model: of a checkpoint those that are validated, the
+/// averaged ones where the training keeps an average.
 ///
 /// # Errors
 /// [`ModelError`] names the file and the tensor or field that is wrong.
 pub fn read_model(path: &Path) -> Result<Model, ModelError> {
     let file = TensorFile::read(path)?;
     match file.metadata::<Metadata>() {
-        Ok(checkpoint) => model_file::from_file(path, &file, checkpoint.model, &OTHER_PREFIXES),
+        Ok(checkpoint) => {
+            let mut model = model_file::from_file(path, &file, checkpoint.model, &OTHER_PREFIXES)?;
+            if let Some(average) = read_average(&file, model.network.architecture())? {
+                model.parameters = average;
+            }
+            if checkpoint.position.batches_done > 0 {
+                // The loss is that of the weights at the end of the epoch before.
+                model.description.validation_loss = None;
+            }
+            Ok(model)
+        }
         Err(_) => model_file::from_file(path, &file, file.metadata()?, &[]),
     }
 }

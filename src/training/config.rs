@@ -212,9 +212,19 @@ impl Config {
                 });
             }
             (None, _) => {
-                let named = file_table.remove("preset");
-                let named = named.as_ref().and_then(Value::as_str);
-                let mut table = preset(sources.preset.or(named).unwrap_or(DEFAULT_PRESET))?;
+                let named = match file_table.remove("preset") {
+                    None => None,
+                    Some(Value::String(name)) => Some(name),
+                    Some(other) => {
+                        return Err(ConfigError::Value {
+                            field: "preset",
+                            found: other.to_string(),
+                            expected: "the name of a preset, in quotes",
+                        });
+                    }
+                };
+                let name = sources.preset.or(named.as_deref());
+                let mut table = preset(name.unwrap_or(DEFAULT_PRESET))?;
                 merge(&mut table, file_table);
                 table
             }

@@ -318,9 +318,16 @@ fn wrong_arguments_are_refused() {
     engine.input_mut().resize(21 * 47 + 1, 0.0);
     assert!(engine.predict().is_err(), "a part of an image");
     // An engine that was loaded to predict has nothing to train with.
-    engine.load(&case.parameters, None).expect("own parameters");
-    *engine.input_mut() = case.input.clone();
-    assert!(engine.train_step(&case.targets, MODE, &OPTIMIZER).is_err());
+    for execution in executions() {
+        let mut engine = Engine::new(case.architecture.clone(), execution).expect("plan");
+        engine.load(&case.parameters, None).expect("own parameters");
+        *engine.input_mut() = case.input.clone();
+        let error = engine.train_step(&case.targets, MODE, &OPTIMIZER);
+        let error = error.expect_err("no mean squares").to_string();
+        assert!(error.contains("mean squares"), "{error}");
+        assert!(engine.mean_squares().is_err());
+        assert_eq!(engine.parameters().expect("as loaded"), case.parameters);
+    }
     let mut without = Engine::new(case.architecture.clone(), execution).expect("plan");
     without
         .load(&case.parameters, None)

@@ -130,6 +130,9 @@ pub fn backward<T: Float>(
 
     if let Some(dx) = gradients.input {
         check_len(NAME, "input gradient", rows * inputs, dx.len())?;
+        if rows == 0 {
+            return Ok(());
+        }
         column_blocks(dx, inputs, BACKWARD_BLOCK)
             .into_par_iter()
             .enumerate()

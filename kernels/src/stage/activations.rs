@@ -4,6 +4,7 @@ use super::fused::FusedConvStage;
 use crate::ShapeError;
 use crate::buffer::Buffer;
 use crate::conv2d::pooling::Codes;
+use crate::shape::check_len;
 use crate::simd::{Pixel, UNIT};
 
 /// What the forward pass keeps for the backward pass: the pooled map and the codes of every stage.
@@ -47,6 +48,20 @@ impl StackActivations {
             let len = images * kept.pixels;
             kept.values.reserve::<Pixel>(len)?;
             kept.codes.reserve::<Codes>(len)?;
+        }
+        Ok(())
+    }
+
+    /// Fails unless the last forward pass was that of `stages`.
+    pub(super) fn check_stages(
+        &self,
+        operation: &'static str,
+        stages: &[FusedConvStage],
+    ) -> Result<(), ShapeError> {
+        check_len(operation, "activations", stages.len(), self.stages.len())?;
+        for (kept, stage) in self.stages.iter().zip(stages) {
+            let pixels = stage.shape.output().pixels();
+            check_len(operation, "activations of a stage", pixels, kept.pixels)?;
         }
         Ok(())
     }

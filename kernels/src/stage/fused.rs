@@ -15,7 +15,7 @@ use crate::simd::{Kernel, Pixel, Simd, UNIT};
 
 /// One stage, planned.
 #[derive(Debug, Clone)]
-pub struct FusedConvStage {
+pub(crate) struct FusedConvStage {
     pub(super) shape: StageShape,
     options: StageOptions,
     plan: Plan,
@@ -77,7 +77,7 @@ impl FusedConvStage {
     ///
     /// # Errors
     /// [`ShapeError`] when an algorithm is forced that cannot compute the shape.
-    pub fn new(shape: StageShape, options: StageOptions) -> Result<Self, ShapeError> {
+    pub(super) fn new(shape: StageShape, options: StageOptions) -> Result<Self, ShapeError> {
         let plan = plan_stage(
             &shape.conv,
             &shape.pool,
@@ -109,15 +109,9 @@ impl FusedConvStage {
         })
     }
 
-    /// What the stage computes.
-    #[must_use]
-    pub fn shape(&self) -> &StageShape {
-        &self.shape
-    }
-
     /// How, and why so.
     #[must_use]
-    pub fn plan(&self) -> &Plan {
+    pub(super) fn plan(&self) -> &Plan {
         &self.plan
     }
 

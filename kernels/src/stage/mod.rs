@@ -4,7 +4,7 @@
 //! forward pass keeps the pooled map and one byte a window (the position of the maximum, or [`DEAD`] where
 //! the ReLU is 0), and the backward pass expands the pooled gradient while it loads it.
 //!
-//! [`FusedConvStage`] is one stage on one image, [`ConvStack`] runs several on a mini-batch, image after
+//! `FusedConvStage` is one stage on one image, [`ConvStack`] runs several on a mini-batch, image after
 //! image, so that what one stage writes is still in the cache when the next one reads it.
 
 mod activations;
@@ -15,7 +15,6 @@ mod stack;
 
 pub use crate::conv2d::pooling::DEAD;
 pub use activations::StackActivations;
-pub use fused::FusedConvStage;
 pub use layout::FeatureMap;
 pub use stack::{ConvStack, Prepared, StageGradients, StageWeights};
 
@@ -87,11 +86,11 @@ impl StageShape {
 
 /// How a stage is to be computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StageOptions {
+pub(crate) struct StageOptions {
     /// Vector instructions to use.
-    pub level: Level,
+    pub(crate) level: Level,
     /// Algorithm to use instead of the planned one.
-    pub algorithm: Option<Algorithm>,
+    pub(crate) algorithm: Option<Algorithm>,
     /// The gradient of the stage's input will be wanted: always, except in the first stage.
-    pub input_gradient: bool,
+    pub(crate) input_gradient: bool,
 }

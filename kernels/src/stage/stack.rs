@@ -183,7 +183,9 @@ impl ConvStack {
         x: &[f32],
         activations: &mut StackActivations,
     ) -> Result<(), ShapeError> {
-        let images = whole_items("stack forward", "x", self.input().planar_len(), x.len())?;
+        const NAME: &str = "stack forward";
+        let images = whole_items(NAME, "x", self.input().planar_len(), x.len())?;
+        check_len(NAME, "prepared", self.stages.len(), prepared.stages.len())?;
         activations.reserve(images, &self.stages)?;
         activations
             .by_image()
@@ -218,6 +220,7 @@ impl ConvStack {
         let images = whole_items(NAME, "x", self.input().planar_len(), x.len())?;
         let output_len = self.output().internal_len();
         check_len(NAME, "features", images * output_len, features.len())?;
+        check_len(NAME, "prepared", self.stages.len(), prepared.stages.len())?;
         features
             .par_chunks_exact_mut(output_len)
             .zip(x.par_chunks_exact(self.input().planar_len()))
@@ -270,6 +273,8 @@ impl ConvStack {
         const NAME: &str = "stack backward";
         let images = whole_items(NAME, "x", self.input().planar_len(), x.len())?;
         check_len(NAME, "activations", images, activations.images())?;
+        activations.check_stages(NAME, &self.stages)?;
+        check_len(NAME, "prepared", self.stages.len(), prepared.stages.len())?;
         check_len(NAME, "gradients", self.stages.len(), gradients.len())?;
         let output_len = self.output().internal_len();
         let len = images * output_len;

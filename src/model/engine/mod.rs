@@ -183,6 +183,7 @@ impl Engine {
         mode: Mode,
         optimizer: &RmsProp,
     ) -> Result<f64, ShapeError> {
+        self.check_mean_squares()?;
         let loss = self.forward_and_loss(targets, mode)?;
         if loss.is_finite() {
             self.backward(&mut Purpose::Learn(optimizer), false)?;

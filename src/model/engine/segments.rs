@@ -99,7 +99,8 @@ fn dense_head(
                 dropout = Some((*rate, (architecture.first_layer() + index + used) as u64));
             }
             Layer::Dense(shape) if flat => {
-                return (DenseHead::new(*shape, last.output(), dropout), used + 1);
+                let head = DenseHead::new(*shape, last.output(), dropout);
+                return head.map_or((None, 0), |head| (Some(head), used + 1));
             }
             _ => break,
         }

@@ -56,6 +56,7 @@ impl Engine {
     /// # Errors
     /// [`ShapeError`] when none were loaded.
     pub fn mean_squares(&self) -> Result<Vec<Vec<f32>>, ShapeError> {
+        self.check_mean_squares()?;
         let mut all = Vec::new();
         for segment in &self.segments {
             all.extend(segment.mean_squares()?);
@@ -107,8 +108,22 @@ impl Engine {
         self.segments.iter_mut().for_each(Segment::swap_average);
     }
 
+    fn has_mean_squares(&self) -> bool {
+        self.segments.iter().all(Segment::has_mean_squares)
+    }
+
+    pub(super) fn check_mean_squares(&self) -> Result<(), ShapeError> {
+        match self.has_mean_squares() {
+            true => Ok(()),
+            false => Err(ShapeError::Dimension {
+                operation: "network",
+                detail: "no mean squares of the gradients were loaded".to_string(),
+            }),
+        }
+    }
+
     fn mean_squares_if_any(&self) -> Result<Option<Vec<Vec<f32>>>, ShapeError> {
-        match self.segments.iter().all(Segment::has_mean_squares) {
+        match self.has_mean_squares() {
             true => self.mean_squares().map(Some),
             false => Ok(None),
         }

@@ -12,11 +12,13 @@ impl Config {
         let rmsprop = &training.rmsprop;
         let plateau = &training.reduce_on_plateau;
         let positive = |value: f64| value.is_finite() && value > 0.0;
+        // What the optimiser makes of it.
+        let positive_in_f32 = |value: f64| positive(value) && value as f32 > 0.0;
         let fraction = |value: f64| (0.0..1.0).contains(&value);
         let not_negative = |value: f64| value.is_finite() && value >= 0.0;
         let cosine = &training.cosine_decay;
         let averaging = &training.weight_averaging;
-        let rules: [(&'static str, bool, String, &'static str); 17] = [
+        let rules: [(&'static str, bool, String, &'static str); 18] = [
             (
                 "training.epochs",
                 training.epochs > 0,
@@ -49,9 +51,9 @@ impl Config {
             ),
             (
                 "training.rmsprop.learning_rate",
-                positive(rmsprop.learning_rate),
+                positive_in_f32(rmsprop.learning_rate),
                 rmsprop.learning_rate.to_string(),
-                "a positive number",
+                "a number above 1e-45",
             ),
             (
                 "training.rmsprop.rho",
@@ -61,9 +63,9 @@ impl Config {
             ),
             (
                 "training.rmsprop.epsilon",
-                positive(rmsprop.epsilon),
+                positive_in_f32(rmsprop.epsilon),
                 rmsprop.epsilon.to_string(),
-                "a positive number",
+                "a number above 1e-45",
             ),
             (
                 "training.reduce_on_plateau.factor",
@@ -91,6 +93,13 @@ impl Config {
                 fraction(cosine.final_fraction),
                 cosine.final_fraction.to_string(),
                 "a number in [0, 1)",
+            ),
+            (
+                "training.cosine_decay.warmup_epochs",
+                // A single epoch is all warm-up.
+                !cosine.enabled || training.epochs == 1 || cosine.warmup_epochs < training.epochs,
+                cosine.warmup_epochs.to_string(),
+                "fewer than training.epochs",
             ),
             (
                 "training.cosine_decay.enabled",
