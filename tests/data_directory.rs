@@ -13,6 +13,7 @@ use dawn21::data::dataset::Dataset;
 use dawn21::data::manifest::{Cosmology, GILLET_2019, Manifest};
 use dawn21::data::slices::{SliceConfig, Slicing};
 use dawn21::data::split::{Part, Split, SplitConfig};
+use dawn21::training::config::{Config, ConfigSources};
 use tempfile::TempDir;
 
 fn small_data() -> TempDir {
@@ -109,11 +110,13 @@ fn faults_of_the_table_are_named() {
         &["light-cone `000` has `level` = 1.025, outside [0, 1]"],
     );
     // The cube of a line with a fault belongs to the table; so do all, where its header cannot be read.
-    for (from, to) in [("0.025", "1.025"), ("id,level,period", "id,level,periods")] {
+    for (from, to, faults) in [
+        ("0.025", "1.025", "1 faults"),
+        ("id,level,period", "id,level,periods", "2 faults"),
+    ] {
         let data = small_data();
         edit(&data.path().join("parameters.csv"), from, to);
-        let message = fail(&["info", text(data.path())], &["parameters.csv"]);
-        assert!(!message.contains("remove the cube"), "{message}");
+        fail(&["info", text(data.path())], &[faults]);
     }
     broken(
         table("0.025", "NaN"),
@@ -353,6 +356,32 @@ fn slices_are_those_of_figure_2() {
         error.contains("slices.count = 3: expected 1 to 2 planes"),
         "{error}"
     );
+}
+
+#[test]
+fn every_preset_takes_what_the_simulator_stores() {
+    let whole = Manifest {
+        shape: [50, 50, 1042],
+        cell_mpc: 3.0,
+        ..small_manifest()
+    };
+    let planes = Manifest {
+        shape: [50, 5, 1042],
+        y_planes: Some(vec![0, 10, 20, 30, 40]),
+        ..whole.clone()
+    };
+    for (preset, of_whole) in [("gillet2019", 2), ("few_light_cones", 10), ("deep", 10)] {
+        let config = Config::load(&ConfigSources {
+            preset: Some(preset),
+            ..ConfigSources::default()
+        });
+        let config = config.expect("a preset").slices;
+        let images = [&planes, &whole].map(|manifest| {
+            let slicing = Slicing::new(manifest, &config);
+            slicing.expect(preset).images().len()
+        });
+        assert_eq!(images, [5, of_whole], "{preset}");
+    }
 }
 
 #[test]

@@ -345,7 +345,7 @@ fn one_image_of_each_light_cone_trains_a_network_of_its_own() {
     succeed(&arguments);
     let html = fs::read_to_string(all.join("report.html")).expect("report");
     assert!(
-        html.contains("<th>run, 1 image [68 %]</th>"),
+        html.contains("<th>run, 1 training image [68 %]</th>"),
         "the other run has a column"
     );
     assert!(!html.contains("warning:"), "both on the same light-cones");

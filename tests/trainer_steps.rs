@@ -17,6 +17,7 @@ use dawn21::model::activations::Mode;
 use dawn21::model::network::Network;
 use dawn21::model::parameters::Parameters;
 use dawn21::run_directory::RunDirectory;
+use dawn21::training::checkpoint::{Checkpoint, read_model};
 use dawn21::training::config::{Config, ConfigSources};
 use dawn21::training::observer::Silent;
 use dawn21::training::preparation::network as build;
@@ -128,8 +129,7 @@ fn by_trainer(directory: &Path, data: &Dataset, config: &Config) -> (Vec<f64>, P
         .iter()
         .map(|e| e.train_loss)
         .collect();
-    let checkpoint =
-        dawn21::training::checkpoint::Checkpoint::read(&run.checkpoint(), &architecture);
+    let checkpoint = Checkpoint::read(&run.checkpoint(), &architecture);
     (losses, checkpoint.expect("written").parameters)
 }
 
@@ -151,6 +151,34 @@ fn epochs_are_the_steps_written_out() {
         assert_eq!(actual.0, expected.0, "{name}");
         assert_eq!(actual.1, expected.1, "{name}");
     }
+}
+
+#[test]
+fn the_model_of_a_checkpoint_is_what_was_validated() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let (path, run) = (directory.path().join("data"), directory.path().join("run"));
+    write_small_data(&path, &small_manifest(), 20);
+    let data = Dataset::open(&path).expect("sound");
+    let config = config(&[
+        "training.epochs=2",
+        "training.weight_averaging.enabled=true",
+    ]);
+    by_trainer(&run, &data, &config);
+    let slicing = Slicing::new(data.manifest(), &config.slices).expect("fits");
+    let (architecture, description) = build(&data, &slicing, &config).expect("fits");
+    let file = run.join("last/checkpoint.safetensors");
+    let mut state = Checkpoint::read(&file, &architecture).expect("written");
+    let model = read_model(&file).expect("a model");
+    assert_eq!(Some(&model.parameters), state.average.as_ref());
+    assert_ne!(model.parameters, state.parameters);
+    let last = state.position.history[1].validation_loss;
+    assert_eq!(model.description.validation_loss, Some(last));
+    // Within an epoch the weights have moved on.
+    state.position.batches_done = 1;
+    let state = state.write(&file, &description, &architecture);
+    state.expect("written again");
+    let model = read_model(&file).expect("a model");
+    assert_eq!(model.description.validation_loss, None);
 }
 
 /// Column `name` of a run's history.

@@ -346,11 +346,14 @@ fn impossible_settings_are_named_before_a_run_begins() {
     );
     set(
         "training.rmsprop.epsilon=1e-50",
-        &["training.rmsprop.epsilon = 0.00", "above 1e-45"],
+        &["training.rmsprop.epsilon = 0.00", "between 1e-45 and 3e38"],
     );
     set(
         "training.rmsprop.learning_rate=1e-50",
-        &["training.rmsprop.learning_rate = 0.00", "above 1e-45"],
+        &[
+            "training.rmsprop.learning_rate = 0.00",
+            "between 1e-45 and 3e38",
+        ],
     );
     for (settings, named) in [
         (

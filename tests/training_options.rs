@@ -286,14 +286,20 @@ fn a_run_that_cannot_go_on_keeps_its_record() {
         assert_eq!(fs::read(run.join("run.toml")).expect("record"), record);
     };
     // Of four epochs that are done.
-    resume("training.epochs=3", &["training.epochs=3", "epoch 4"]);
-    let checkpoint = run.join("last/checkpoint.safetensors");
-    let bytes = fs::read(&checkpoint).expect("checkpoint");
-    fs::write(&checkpoint, &bytes[..bytes.len() / 2]).expect("half of it");
-    resume(
-        "training.epochs=6",
-        &["checkpoint.safetensors", "--init-from"],
-    );
+    resume("training.epochs=3", &["training.epochs=3", "4 epochs"]);
+    for (file, named) in [
+        ("model.safetensors", &["model.safetensors"][..]),
+        (
+            "last/checkpoint.safetensors",
+            &["checkpoint.safetensors", "--init-from"],
+        ),
+    ] {
+        let path = run.join(file);
+        let bytes = fs::read(&path).expect("weights");
+        fs::write(&path, &bytes[..bytes.len() / 2]).expect("half of them");
+        resume("training.epochs=6", named);
+        fs::write(&path, &bytes).expect("all of them");
+    }
 }
 
 /// The loss that `evaluate` finds on the validation set.

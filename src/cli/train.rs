@@ -284,14 +284,12 @@ fn resume(arguments: &Arguments, path: &Path, dataset: &Dataset) -> Result<Prepa
     })?;
     let position = &mut state.position;
     if let Some(epochs) = epochs {
-        let begun = position.epochs_done + u64::from(position.batches_done > 0);
-        if epochs < begun {
+        let done = position.epochs_done;
+        if epochs < done {
             return Err(CommandError::Usage(format!(
-                "--set training.epochs={epochs}: the run is in epoch {begun} already; give at least that many"
+                "--set training.epochs={epochs}: {done} epochs are done already; give at least that many"
             )));
         }
-        // Only now: a run that cannot go on stays as it is.
-        record.write(&run.record())?;
     }
     if position.best.is_some() && !run.model().exists() {
         note(format_args!(
@@ -302,6 +300,10 @@ fn resume(arguments: &Arguments, path: &Path, dataset: &Dataset) -> Result<Prepa
     } else if run.model().exists() {
         // Found out now and not at the end of the next epoch.
         model_file::read_description(&run.model())?;
+    }
+    if epochs.is_some() {
+        // Only now: a run that cannot go on stays as it is.
+        record.write(&run.record())?;
     }
     Ok(Prepared {
         run,

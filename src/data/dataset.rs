@@ -27,7 +27,7 @@ pub(super) struct Opened {
     pub(super) dataset: Dataset,
     /// What is not, but for the cells.
     pub(super) faults: Vec<Fault>,
-    /// Ids of all lines of the table, where they can be read.
+    /// Ids of all lines of the table; none when its header has a fault.
     pub(super) ids: Option<HashSet<String>>,
 }
 

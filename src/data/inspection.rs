@@ -33,7 +33,7 @@ pub fn inspect(
         mut faults,
         ids,
     } = Dataset::open_with_faults(directory)?;
-    // Where the table does not say which cubes belong to it, none is too many.
+    // Without them every cube would be called superfluous.
     if let Some(ids) = ids {
         faults.extend(extra_cubes(&dataset, &ids));
     }
@@ -49,7 +49,7 @@ pub fn inspect(
                 Err(CubeError::File(_)) if !path.exists() => {}
                 Err(CubeError::File(error)) => faults.push(Fault::UnreadableCube {
                     path,
-                    reason: error.to_string(),
+                    reason: error.source.to_string(),
                 }),
             }
         }

@@ -24,7 +24,7 @@ pub struct LightCone {
 pub(super) struct Table {
     /// Lines without a fault.
     pub(super) light_cones: Vec<LightCone>,
-    /// Ids of all lines, those with a fault too; none when the header does not say where they stand.
+    /// Ids of all lines, those with a fault too; none when the header has a fault.
     pub(super) ids: Option<HashSet<String>>,
 }
 

@@ -157,8 +157,8 @@ pub(super) fn scores(
     ];
     header.extend(beside.iter().map(|(name, run)| {
         let images = match run.training_images_per_light_cone {
-            Some(1) => ", 1 image".to_string(),
-            Some(count) => format!(", {count} images"),
+            Some(1) => ", 1 training image".to_string(),
+            Some(count) => format!(", {count} training images"),
             None => String::new(),
         };
         format!("{}{images} [68 %]", escape(name))

@@ -13,7 +13,7 @@ impl Config {
         let plateau = &training.reduce_on_plateau;
         let positive = |value: f64| value.is_finite() && value > 0.0;
         // What the optimiser makes of it.
-        let positive_in_f32 = |value: f64| positive(value) && value as f32 > 0.0;
+        let positive_in_f32 = |value: f64| positive(f64::from(value as f32));
         let fraction = |value: f64| (0.0..1.0).contains(&value);
         let not_negative = |value: f64| value.is_finite() && value >= 0.0;
         let cosine = &training.cosine_decay;
@@ -53,7 +53,7 @@ impl Config {
                 "training.rmsprop.learning_rate",
                 positive_in_f32(rmsprop.learning_rate),
                 rmsprop.learning_rate.to_string(),
-                "a number above 1e-45",
+                "a number between 1e-45 and 3e38",
             ),
             (
                 "training.rmsprop.rho",
@@ -65,7 +65,7 @@ impl Config {
                 "training.rmsprop.epsilon",
                 positive_in_f32(rmsprop.epsilon),
                 rmsprop.epsilon.to_string(),
-                "a number above 1e-45",
+                "a number between 1e-45 and 3e38",
             ),
             (
                 "training.reduce_on_plateau.factor",
