@@ -1,10 +1,9 @@
 //! Kernels of a convolutional network: pure functions on slices.
 //!
 //! Every kernel has a forward and a backward form side by side, checks the lengths of all its
-//! arguments, and returns a [`ShapeError`] instead of panicking ([`mod@im2col`], a part of one, leaves that to its
-//! caller). All are generic over
-//! [`Float`] (`f32` for training, `f64` for auditing). [`mod@reference`] holds the plain loops that
-//! define what the faster kernels must compute.
+//! arguments, and returns a [`ShapeError`] instead of panicking ([`mod@im2col`], a part of one, leaves that
+//! to its caller). All are generic over [`Float`] (`f32` for training, `f64` for auditing).
+//! [`mod@reference`] holds the plain loops that define what the faster kernels must compute.
 //!
 //! The fastest path for f32 is [`stage::ConvStack`] (convolution, bias, ReLU and pooling fused, by Fourier
 //! transforms where [`conv2d::plan`] finds them cheaper) followed by [`dense::fused`]; both take a

@@ -68,9 +68,6 @@ pub(super) fn merge(base: &mut Table, overrides: Table) {
     }
 }
 
-/// Two ways to say one thing: a field that is set replaces the other.
-const ALTERNATIVES: [[&str; 2]; 2] = [["kernel", "kernel_mpc"], ["kernel_mpc", "kernel"]];
-
 /// Applies one `key=value`. The value is TOML; what is not is taken as a string.
 pub(super) fn apply_override(table: &mut Table, argument: &str) -> Result<(), ConfigError> {
     let error = |detail: String| ConfigError::Override {
@@ -118,11 +115,12 @@ pub(super) fn apply_override(table: &mut Table, argument: &str) -> Result<(), Co
             _ => return Err(error(format!("`{part}` is a value, not a section"))),
         };
     }
-    for [set, replaced] in ALTERNATIVES {
-        if *last == set {
-            place.remove(replaced);
-        }
-    }
+    // Two ways to say one thing: the one that is set replaces the other.
+    match *last {
+        "kernel" => place.remove("kernel_mpc"),
+        "kernel_mpc" => place.remove("kernel"),
+        _ => None,
+    };
     place.insert((*last).to_string(), value);
     Ok(())
 }
