@@ -208,17 +208,54 @@ fn a_calibration_of_other_weights_or_a_damaged_one_is_not_used() {
     assert!(said(&shorter).contains("features are not the model's"));
     assert!(
         said(&sound.replacen(
-            "calibration\",\"version\":2",
             "calibration\",\"version\":3",
+            "calibration\",\"version\":4",
             1
         ))
-        .contains("version 3")
+        .contains("version 4")
     );
+
+    let terms_of_one = sound.replacen("\"spread\":[]", "\"spread\":[1.5,0,0]", 1);
+    assert!(said(&terms_of_one).contains("coefficients of a `spread` do not belong"));
 
     // An evaluation makes it anew, with the same bytes.
     succeed(&["evaluate", text(&run), text(data), "--quiet"]);
     let again = fs::read_to_string(run.join("calibration.json")).expect("calibration");
     assert_eq!(again, sound);
+}
+
+#[test]
+fn the_uncertainty_of_one_parameter_follows_the_predictions_of_all() {
+    let Trained {
+        directory,
+        data,
+        run: original,
+    } = trained();
+    let run = directory.path().join("spread");
+    fs::create_dir_all(&run).expect("directory");
+    for name in ["run.toml", "model.safetensors"] {
+        fs::copy(original.join(name), run.join(name)).expect("copy");
+    }
+    let sound = fs::read_to_string(original.join("calibration.json")).expect("calibration");
+    // Of level: the logarithm of its variance grows by 2 with the scaled period. The other terms are 1, level and the
+    // products of two.
+    let spread = sound.replacen("\"spread\":[]", "\"spread\":[0,0,2,0,0,0]", 1);
+    assert_ne!(sound, spread, "eighteen light-cones say nothing about it");
+    let number = |row: &Row, name: &str| field(row, name).parse::<f64>().expect("number");
+    let predicted = |calibration: &str| {
+        fs::write(run.join("calibration.json"), calibration).expect("write");
+        rows(&succeed(&["predict", text(&run), text(&cube(data, "007"))]))
+    };
+    for (alone, row) in predicted(&sound).iter().zip(predicted(&spread)) {
+        let factor = number(&row, "level_uncertainty") / number(alone, "level_uncertainty");
+        let scaled = (number(&row, "period") - 4.0) / 4.0 - 1.0;
+        assert!((factor / scaled.clamp(-1.0, 1.0).exp() - 1.0).abs() < 1e-3);
+        assert_eq!(
+            number(&row, "period_uncertainty").to_bits(),
+            number(alone, "period_uncertainty").to_bits()
+        );
+        assert_eq!(field(&row, "level_bias"), field(alone, "level_bias"));
+    }
 }
 
 #[test]

@@ -2,10 +2,11 @@
 
 use super::calibration::{Answer, Calibration};
 use super::metrics::Pair;
-use super::prediction::{ImagePrediction, pairs_of};
+use super::prediction::ImagePrediction;
+use super::recovery::{self, Recovery};
 use super::results::Coverage;
 
-/// Predictions less the bias of such predictions; none where a parameter has no curve for them.
+/// Predictions less the bias of such predictions; none where nothing is known of a parameter.
 #[must_use]
 pub fn less_bias(
     calibration: &Calibration,
@@ -13,11 +14,11 @@ pub fn less_bias(
     predictions: &[ImagePrediction],
 ) -> Option<Vec<ImagePrediction>> {
     let corrected = predictions.iter().map(|prediction| {
-        let pairs = prediction.parameters.iter().zip(calibration.curves(of));
-        let parameters = pairs.map(|(pair, curve)| {
+        let known = with_recoveries(calibration, of, prediction);
+        let parameters = known.map(|(pair, recovery)| {
             Some(Pair {
                 truth: pair.truth,
-                prediction: pair.prediction - curve?.at(pair.prediction)?.bias,
+                prediction: pair.prediction - recovery?.bias,
             })
         });
         Some(ImagePrediction {
@@ -28,18 +29,23 @@ pub fn less_bias(
     corrected.collect()
 }
 
-/// How often the truth lies within the uncertainties; none where a parameter has no curve for such predictions.
+/// How often the truth lies within the uncertainties; none where the calibration has none for such predictions.
 #[must_use]
 pub fn coverage(
     calibration: &Calibration,
     of: Answer,
     predictions: &[ImagePrediction],
 ) -> Option<Vec<Coverage>> {
-    let parameters = calibration.parameters.iter().zip(calibration.curves(of));
+    let known: Vec<Vec<(Pair, Option<Recovery>)>> = predictions
+        .iter()
+        .map(|prediction| with_recoveries(calibration, of, prediction).collect())
+        .collect();
+    let parameters = calibration.parameters.iter().enumerate();
     parameters
-        .enumerate()
-        .map(|(index, (parameter, curve))| {
-            let [within_one, within_two] = curve?.coverage(&pairs_of(predictions, index))?;
+        .map(|(index, parameter)| {
+            let known: Vec<(Pair, Option<Recovery>)> = known.iter().map(|all| all[index]).collect();
+            known.iter().find(|(_, recovery)| recovery.is_some())?;
+            let [within_one, within_two] = recovery::coverage(&known)?;
             Some(Coverage {
                 name: parameter.name.clone(),
                 within_one,
@@ -47,4 +53,14 @@ pub fn coverage(
             })
         })
         .collect()
+}
+
+fn with_recoveries(
+    calibration: &Calibration,
+    of: Answer,
+    prediction: &ImagePrediction,
+) -> impl Iterator<Item = (Pair, Option<Recovery>)> {
+    let pairs = prediction.parameters.clone();
+    let values: Vec<f64> = pairs.iter().map(|pair| pair.prediction).collect();
+    pairs.into_iter().zip(calibration.recoveries(of, &values))
 }

@@ -13,10 +13,11 @@ use super::domain::{Departure, Domain, ImageFeatures};
 use super::prediction::PredictionError;
 use super::recovery::{Recovery, RecoveryCurve};
 use super::results::CalibrationSource;
+use super::spread::SpreadFactor;
 use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::data::slices::ImageSet;
 use crate::model::execution::ExecutionError;
-use crate::model::model_file::Model;
+use crate::model::model_file::{Model, ModelDescription};
 
 pub use measure::CalibrationData;
 
@@ -26,8 +27,12 @@ pub use measure::CalibrationData;
 pub struct ParameterCalibration {
     /// Name of the parameter.
     pub name: String,
+    /// Its range, in its unit.
+    pub range: [f64; 2],
     /// Bias and uncertainty by prediction of one image, in the parameter's unit.
     pub recovery: RecoveryCurve,
+    /// How the other parameters widen or narrow that uncertainty.
+    pub spread: SpreadFactor,
     /// The same of means over a light-cone's images. They have curves of their own: less of them is noise, and
     /// where estimates shrink towards the middle of the range, their mean still does.
     pub mean_recoveries: Vec<MeanRecovery>,
@@ -41,6 +46,8 @@ pub struct MeanRecovery {
     pub of: ImageSet,
     /// Bias and uncertainty by that mean, in the parameter's unit.
     pub recovery: RecoveryCurve,
+    /// How the other parameters widen or narrow that uncertainty.
+    pub spread: SpreadFactor,
 }
 
 /// The content of `calibration.json`.
@@ -82,8 +89,8 @@ struct Kind {
 }
 
 const FORMAT: &str = "dawn21-calibration";
-/// Version 1 had no curves of means.
-const VERSION: u32 = 2;
+/// Version 1 had no curves of means, version 2 no factors of other parameters.
+const VERSION: u32 = 3;
 
 /// Why there is no calibration.
 #[derive(Debug, thiserror::Error)]
@@ -142,6 +149,23 @@ pub enum Answer {
     Mean(ImageSet),
 }
 
+impl ParameterCalibration {
+    /// What was measured of such predictions.
+    fn measured(&self, of: Answer) -> Option<(&RecoveryCurve, &SpreadFactor)> {
+        match of {
+            // The mean over one image is that image.
+            Answer::Image | Answer::Mean(ImageSet { images: 1, .. }) => {
+                Some((&self.recovery, &self.spread))
+            }
+            Answer::Mean(set) => {
+                let mut means = self.mean_recoveries.iter();
+                let found = means.find(|mean| mean.of == set)?;
+                Some((&found.recovery, &found.spread))
+            }
+        }
+    }
+}
+
 impl Calibration {
     /// Whether it was made for the weights of a model.
     #[must_use]
@@ -194,24 +218,38 @@ impl Calibration {
         }
         let calibration: Self =
             serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
-        let description = &model.description;
         if !calibration.is_of(model) {
             return Err(CalibrationError::OtherWeights {
                 path: path.to_path_buf(),
             });
         }
-        let names = calibration.parameters.iter().map(|p| &p.name);
-        if !names.eq(description.parameters.iter().map(|p| &p.name)) {
-            return Err(content("its parameters are not the model's".to_string()));
+        match calibration.misfit(model) {
+            Some(what) => Err(content(what.to_string())),
+            None => Ok(Some(calibration)),
+        }
+    }
+
+    /// What of it does not fit a model whose weights it was made with.
+    fn misfit(&self, model: &Model) -> Option<&'static str> {
+        let ModelDescription {
+            parameters, image, ..
+        } = &model.description;
+        let names = self.parameters.iter().map(|p| &p.name);
+        if !names.eq(parameters.iter().map(|p| &p.name)) {
+            return Some("its parameters are not the model's");
+        }
+        let mut spreads = self.parameters.iter().flat_map(|parameter| {
+            let of_means = parameter.mean_recoveries.iter().map(|mean| &mean.spread);
+            of_means.chain([&parameter.spread])
+        });
+        if !spreads.all(|spread| spread.is_consistent(parameters.len())) {
+            return Some("the coefficients of a `spread` do not belong to its parameters");
         }
         let features = model.network.feature_count();
-        if !calibration
-            .domain
-            .is_consistent(description.image[1], features)
-        {
-            return Err(content("its features are not the model's".to_string()));
+        if !self.domain.is_consistent(image[1], features) {
+            return Some("its features are not the model's");
         }
-        Ok(Some(calibration))
+        None
     }
 
     /// The light-cones that it was made with.
@@ -230,27 +268,22 @@ impl Calibration {
         first.flat_map(|parameter| parameter.mean_recoveries.iter().map(|mean| mean.of))
     }
 
-    /// Bias and uncertainty of each prediction, in physical units.
+    /// Bias and uncertainty of each parameter given the predictions of all, in physical units; none for a mean over
+    /// other images than it was measured with.
     #[must_use]
     pub fn recoveries(&self, of: Answer, predictions: &[f64]) -> Vec<Option<Recovery>> {
-        self.curves(of)
-            .zip(predictions)
-            .map(|(curve, &prediction)| curve?.at(prediction))
+        let ranges: Vec<[f64; 2]> = self.parameters.iter().map(|p| p.range).collect();
+        let parameters = self.parameters.iter().zip(predictions);
+        parameters
+            .map(|(parameter, &prediction)| {
+                let (curve, spread) = parameter.measured(of)?;
+                let Recovery { bias, uncertainty } = curve.at(prediction)?;
+                Some(Recovery {
+                    bias,
+                    uncertainty: uncertainty * spread.at(predictions, &ranges),
+                })
+            })
             .collect()
-    }
-
-    /// The curve of each parameter; none for a mean over other images than it was measured with.
-    pub fn curves(&self, of: Answer) -> impl Iterator<Item = Option<&RecoveryCurve>> {
-        self.parameters.iter().map(move |parameter| match of {
-            Answer::Image => Some(&parameter.recovery),
-            // The mean over one image is that image.
-            Answer::Mean(ImageSet { images: 1, .. }) => Some(&parameter.recovery),
-            Answer::Mean(set) => {
-                let mut means = parameter.mean_recoveries.iter();
-                let found = means.find(|mean| mean.of == set);
-                found.map(|mean| &mean.recovery)
-            }
-        })
     }
 
     /// In which ways an image is unlike those seen.

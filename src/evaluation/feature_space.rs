@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::cholesky;
+
 /// Spread of a feature that never varied, as a share of the typical one.
 const LEAST_SPREAD: f64 = 1e-3;
 /// With so many validation images the limit is theirs alone.
@@ -68,7 +70,7 @@ impl FeatureSpace {
         };
         let standardised: Vec<Vec<f64>> =
             training.iter().map(|row| space.standardise(row)).collect();
-        space.factor = cholesky(&shrunk_correlations(&standardised), features);
+        space.factor = cholesky::factor(&shrunk_correlations(&standardised), features);
         let also = if validation.len() < ENOUGH_IMAGES {
             training
         } else {
@@ -99,12 +101,7 @@ impl FeatureSpace {
     #[must_use]
     pub fn distance(&self, features: &[f64]) -> f64 {
         let mut solved = self.standardise(features);
-        // Forward substitution.
-        for row in 0..solved.len() {
-            let start = row * (row + 1) / 2;
-            let known: f64 = (0..row).map(|c| self.factor[start + c] * solved[c]).sum();
-            solved[row] = (solved[row] - known) / self.factor[start + row];
-        }
+        cholesky::solve_forward(&self.factor, &mut solved);
         let squares: f64 = solved.iter().map(|v| v * v).sum();
         (squares / solved.len() as f64).sqrt()
     }
@@ -175,28 +172,6 @@ fn shrunk_correlations(rows: &[Vec<f64>]) -> Vec<f64> {
         }
     }
     matrix
-}
-
-/// Lower triangle, row by row, of the factor `L` of a positive matrix `L L^T`.
-fn cholesky(matrix: &[f64], size: usize) -> Vec<f64> {
-    let mut factor: Vec<f64> = Vec::with_capacity(size * (size + 1) / 2);
-    for row in 0..size {
-        let start = row * (row + 1) / 2;
-        for column in 0..=row {
-            let other = column * (column + 1) / 2;
-            let known: f64 = (0..column)
-                .map(|c| factor[start + c] * factor[other + c])
-                .sum();
-            let rest = matrix[row * size + column] - known;
-            factor.push(if row == column {
-                // Directions without variance get a little, so that the factor exists.
-                rest.max(1e-6).sqrt()
-            } else {
-                rest / factor[other + column]
-            });
-        }
-    }
-    factor
 }
 
 #[cfg(test)]
@@ -283,18 +258,5 @@ mod tests {
         assert!(space.distance(&far) > 3.0 * space.limit);
         assert_eq!(FeatureSpace::fit(&wide, &[]), None);
         assert_eq!(FeatureSpace::fit(&[], &wide), None);
-    }
-
-    #[test]
-    fn cholesky_multiplies_back() {
-        let matrix = [4.0, 2.0, 0.6, 2.0, 2.0, 0.5, 0.6, 0.5, 1.0];
-        let l = cholesky(&matrix, 3);
-        let at = |r: usize, c: usize| if c > r { 0.0 } else { l[r * (r + 1) / 2 + c] };
-        for r in 0..3 {
-            for c in 0..3 {
-                let product: f64 = (0..3).map(|k| at(r, k) * at(c, k)).sum();
-                assert!((product - matrix[r * 3 + c]).abs() < 1e-12);
-            }
-        }
     }
 }

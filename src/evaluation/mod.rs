@@ -3,6 +3,7 @@
 pub mod bootstrap;
 pub mod calibrated;
 pub mod calibration;
+pub mod cholesky;
 pub mod comparison;
 pub mod domain;
 pub mod feature_space;
@@ -17,3 +18,4 @@ pub mod residuals;
 pub mod results;
 pub mod scores;
 pub mod sensitivity;
+pub mod spread;

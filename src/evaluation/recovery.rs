@@ -92,26 +92,26 @@ impl RecoveryCurve {
             uncertainty: between(low.uncertainty, high.uncertainty),
         })
     }
+}
 
-    /// Shares of truths within one and two uncertainties of the prediction less its bias; of a Gaussian they
-    /// are 0.683 and 0.954. None without images or of an empty curve.
-    #[must_use]
-    pub fn coverage(&self, pairs: &[Pair]) -> Option<[f64; 2]> {
-        if pairs.is_empty() || self.bins.is_empty() {
-            return None;
-        }
-        let mut within = [0_usize; 2];
-        for pair in pairs {
-            let Some(recovery) = self.at(pair.prediction) else {
-                continue;
-            };
-            let distance = (pair.prediction - recovery.bias - pair.truth).abs();
-            for (count, sigmas) in within.iter_mut().zip([1.0, 2.0]) {
-                *count += usize::from(distance <= sigmas * recovery.uncertainty);
-            }
-        }
-        Some(within.map(|count| count as f64 / pairs.len() as f64))
+/// Shares of truths within one and two uncertainties of the prediction less its bias; of a Gaussian they are 0.683 and
+/// 0.954. Predictions of which nothing is known count as wrong; none of no predictions.
+#[must_use]
+pub fn coverage(known: &[(Pair, Option<Recovery>)]) -> Option<[f64; 2]> {
+    if known.is_empty() {
+        return None;
     }
+    let mut within = [0_usize; 2];
+    for (pair, recovery) in known {
+        let Some(recovery) = recovery else {
+            continue;
+        };
+        let distance = (pair.prediction - recovery.bias - pair.truth).abs();
+        for (count, sigmas) in within.iter_mut().zip([1.0, 2.0]) {
+            *count += usize::from(distance <= sigmas * recovery.uncertainty);
+        }
+    }
+    Some(within.map(|count| count as f64 / known.len() as f64))
 }
 
 #[cfg(test)]
@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(RecoveryCurve::fit(&pairs(2)).bins.len(), 1);
         for count in [0, 1] {
             let curve = RecoveryCurve::fit(&pairs(count));
-            assert_eq!((curve.at(0.5), curve.coverage(&pairs(3))), (None, None));
+            assert_eq!(curve.at(0.5), None);
         }
     }
 
@@ -184,19 +184,21 @@ mod tests {
 
     #[test]
     fn coverage_counts_truths_within_the_uncertainty() {
-        let bin = RecoveryBin {
-            prediction: 0.0,
+        let recovery = Recovery {
             bias: 1.0,
             uncertainty: 2.0,
-            images: 50,
         };
-        let curve = RecoveryCurve { bins: vec![bin] };
         let truths = [-1.0, 0.9, -3.1, 3.0, -5.5];
-        let pairs = truths.map(|truth| Pair {
-            truth,
-            prediction: 0.0,
+        let known = truths.map(|truth| {
+            let prediction = 0.0;
+            (Pair { truth, prediction }, Some(recovery))
         });
         // Around -1: within 2 are the first two, within 4 the next two.
-        assert_eq!(curve.coverage(&pairs), Some([0.4, 0.8]));
+        assert_eq!(coverage(&known), Some([0.4, 0.8]));
+        assert_eq!(
+            coverage(&known.map(|(pair, _)| (pair, None))),
+            Some([0.0; 2])
+        );
+        assert_eq!(coverage(&[]), None);
     }
 }

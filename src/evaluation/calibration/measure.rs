@@ -14,6 +14,7 @@ use crate::evaluation::prediction::{
 };
 use crate::evaluation::recovery::RecoveryCurve;
 use crate::evaluation::scores::mean_by_light_cone;
+use crate::evaluation::spread::SpreadFactor;
 use crate::model::engine::Engine;
 use crate::model::model_file::Model;
 
@@ -238,17 +239,34 @@ impl<'a> Unseen<'a> {
                 [upright.clone(), physical(&predictions, images)].concat();
             means.push((both.image_set(), mean_by_light_cone(&all)));
         }
+        let ranges: Vec<[f64; 2]> = description
+            .parameters
+            .iter()
+            .map(|parameter| [parameter.min, parameter.max])
+            .collect();
+        let measured = |predictions: &[ImagePrediction], index: usize| {
+            let curve = RecoveryCurve::fit(&pairs_of(predictions, index));
+            let spread = SpreadFactor::fit(&curve, predictions, index, &ranges);
+            (curve, spread)
+        };
         let parameters = description.parameters.iter().enumerate();
-        let parameters = parameters.map(|(index, parameter)| ParameterCalibration {
-            name: parameter.name.clone(),
-            recovery: RecoveryCurve::fit(&pairs_of(&upright, index)),
-            mean_recoveries: means
-                .iter()
-                .map(|(of, means)| MeanRecovery {
+        let parameters = parameters.map(|(index, parameter)| {
+            let (recovery, spread) = measured(&upright, index);
+            let means = means.iter().map(|(of, means)| {
+                let (recovery, spread) = measured(means, index);
+                MeanRecovery {
                     of: *of,
-                    recovery: RecoveryCurve::fit(&pairs_of(means, index)),
-                })
-                .collect(),
+                    recovery,
+                    spread,
+                }
+            });
+            ParameterCalibration {
+                name: parameter.name.clone(),
+                range: ranges[index],
+                recovery,
+                spread,
+                mean_recoveries: means.collect(),
+            }
         });
         Ok((parameters.collect(), seen.features))
     }
