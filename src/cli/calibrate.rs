@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::model_argument;
 use super::output::{line, note};
 use super::progress::Items;
 use super::{CommandError, Threads};
@@ -48,6 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             run.calibration().display()
         )));
     }
+    model_argument::warn_of_known_light_cones(&run, &dataset)?;
     let mut bar = None;
     let progress = |done, count| {
         bar.get_or_insert_with(|| Items::new("calibration", count, arguments.quiet))

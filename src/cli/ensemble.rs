@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use super::CommandError;
 use super::output::{line, note};
 use crate::atomic_file::{FileError, write_bytes_atomically};
+use crate::data::DataError;
+use crate::data::split::divide_alike;
 use crate::model::ensemble::{self, EnsembleError};
 use crate::model::model_file::{self, Model};
 use crate::run_directory::RunDirectory;
@@ -147,13 +149,23 @@ fn common_split(members: &[Member]) -> Result<Option<String>, CommandError> {
             return differ(first, member, another_split());
         }
         if let Some(with_split) = with_split
-            && member.split.is_some()
-            && member.split != with_split.split
+            && !divided_alike(with_split, member)?
         {
             return differ(with_split, member, another_split());
         }
     }
     Ok(with_split.and_then(|member| member.split.clone()))
+}
+
+/// Where one of them lost its division there is nothing to compare.
+fn divided_alike(a: &Member, b: &Member) -> Result<bool, CommandError> {
+    let (Some(a), Some(b_split)) = (&a.split, &b.split) else {
+        return Ok(true);
+    };
+    Ok(divide_alike(a, b_split).map_err(|source| DataError::Csv {
+        path: b.run.split(),
+        source,
+    })?)
 }
 
 /// What does not speak against a mean, but should be known.

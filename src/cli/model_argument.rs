@@ -3,6 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::CommandError;
+use super::output::note;
+use crate::data::dataset::Dataset;
+use crate::data::split::count_trained_on;
 use crate::model::model_file::{self, Model};
 use crate::run_directory::RunDirectory;
 use crate::training::checkpoint;
@@ -40,4 +43,23 @@ pub(super) fn open(path: &Path, weights: Weights) -> Result<(PathBuf, Model), Co
         ))),
         Weights::Last => Ok((run.checkpoint(), checkpoint::read_model(&run.checkpoint())?)),
     }
+}
+
+/// Data of other geometry than those of a training can be of its light-cones all the same.
+pub(super) fn warn_of_known_light_cones(
+    run: &RunDirectory,
+    dataset: &Dataset,
+) -> Result<(), CommandError> {
+    let known = count_trained_on(&run.split(), dataset)?;
+    if known > 0 {
+        note(format_args!(
+            "warning: {known} of {} light-cones in {} have the parameters of light-cones that {} was trained on; if their \
+             initial conditions are the same too, the network knows them, and scores and uncertainties look better than \
+             they are",
+            dataset.light_cones().len(),
+            dataset.directory().display(),
+            run.path().display()
+        ));
+    }
+    Ok(())
 }

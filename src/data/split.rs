@@ -3,7 +3,7 @@
 //! By light-cone, never by image: two images of one light-cone share their parameters, and a network
 //! tested on one after seeing the other would look better than it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use dawn21_kernels::rng::{Stream, generator};
@@ -54,7 +54,7 @@ pub struct Split {
     parts: Vec<Part>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(PartialEq, Deserialize)]
 struct Row {
     id: String,
     part: Part,
@@ -106,7 +106,8 @@ impl Split {
             .collect()
     }
 
-    /// Writes `path` with columns `id,part`.
+    /// Writes `path` with columns `id,part` and `<name>_true` for each parameter, by which [`count_trained_on`] knows a
+    /// light-cone again.
     ///
     /// # Errors
     /// [`DataError`] when the file cannot be written.
@@ -116,9 +117,15 @@ impl Split {
             source,
         };
         let mut writer = csv::Writer::from_writer(Vec::new());
-        for (light_cone, &part) in dataset.light_cones().iter().zip(&self.parts) {
-            let id = light_cone.id.clone();
-            writer.serialize(Row { id, part }).map_err(csv_error)?;
+        let header = ["id", "part"].map(str::to_string).into_iter();
+        writer
+            .write_record(header.chain(truth_columns(dataset)))
+            .map_err(csv_error)?;
+        for (light_cone, part) in dataset.light_cones().iter().zip(&self.parts) {
+            let values: Vec<String> = light_cone.parameters.iter().map(f64::to_string).collect();
+            writer
+                .serialize((&light_cone.id, part, values))
+                .map_err(csv_error)?;
         }
         let bytes = writer
             .into_inner()
@@ -161,4 +168,58 @@ impl Split {
             .collect::<Result<_, _>>()?;
         Ok(Self { parts })
     }
+}
+
+/// How many light-cones of `dataset` have the very parameters of light-cones that the file of [`Split::write`] has in
+/// its training part: the same ones most likely, though other planes of them make other data. 0 where the file is
+/// missing or has not these parameters.
+///
+/// # Errors
+/// [`DataError`] when the file is broken.
+pub fn count_trained_on(path: &Path, dataset: &Dataset) -> Result<usize, DataError> {
+    if !path.exists() {
+        return Ok(0);
+    }
+    let csv_error = |source| DataError::Csv {
+        path: path.to_path_buf(),
+        source,
+    };
+    let mut reader = csv::Reader::from_path(path).map_err(csv_error)?;
+    let mut trained_on = HashSet::new();
+    for row in reader.deserialize() {
+        let row: HashMap<String, String> = row.map_err(csv_error)?;
+        if row.get("part").map(String::as_str) != Some("train") {
+            continue;
+        }
+        let values = truth_columns(dataset);
+        let values = values.map(|column| row.get(&column)?.parse().ok().map(f64::to_bits));
+        let Some(values) = values.collect::<Option<Vec<u64>>>() else {
+            return Ok(0);
+        };
+        trained_on.insert(values);
+    }
+    let light_cones = dataset.light_cones().iter();
+    let again = light_cones.filter(|light_cone| {
+        let values = light_cone.parameters.iter().map(|value| value.to_bits());
+        trained_on.contains(&values.collect::<Vec<_>>())
+    });
+    Ok(again.count())
+}
+
+/// Whether two texts that [`Split::write`] wrote divide the same light-cones alike; what else they hold does not matter.
+///
+/// # Errors
+/// [`csv::Error`] when one is broken.
+pub fn divide_alike(a: &str, b: &str) -> Result<bool, csv::Error> {
+    let rows = |text: &str| -> Result<Vec<Row>, csv::Error> {
+        csv::Reader::from_reader(text.as_bytes())
+            .deserialize()
+            .collect()
+    };
+    Ok(rows(a)? == rows(b)?)
+}
+
+fn truth_columns(dataset: &Dataset) -> impl Iterator<Item = String> {
+    let parameters = dataset.manifest().parameters.iter();
+    parameters.map(|parameter| format!("{}_true", parameter.name))
 }

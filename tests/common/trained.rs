@@ -65,11 +65,9 @@ pub(crate) fn field<'a>(row: &'a [(String, String)], name: &str) -> &'a str {
 /// Light-cones of one part of the split, by id.
 pub(crate) fn part(run: &Path, wanted: &str) -> Vec<String> {
     let split = fs::read_to_string(run.join("split.csv")).expect("split");
-    let lines = split.lines().filter_map(|line| line.split_once(','));
-    lines
-        .filter(|(_, part)| *part == wanted)
-        .map(|(id, _)| id.to_string())
-        .collect()
+    let rows = rows(&split);
+    let of_part = rows.iter().filter(|row| field(row, "part") == wanted);
+    of_part.map(|row| field(row, "id").to_string()).collect()
 }
 
 pub(crate) fn cube(data: &Path, id: &str) -> PathBuf {

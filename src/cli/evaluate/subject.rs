@@ -175,6 +175,7 @@ fn own_split(
                 arguments.data.display()
             ));
         }
+        model_argument::warn_of_known_light_cones(run, dataset)?;
         return Ok(None);
     }
     if !run.split().exists() && !quiet {

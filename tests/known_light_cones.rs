@@ -1,0 +1,61 @@
+//! Light-cones that a network was trained on are known again in other data.
+
+mod common;
+
+use std::fs;
+
+use common::trained::{Trained, part, trained};
+use common::{dawn21, small_manifest, text, write_small_data};
+use dawn21::data::manifest::Manifest;
+
+#[test]
+fn other_planes_of_the_light_cones_of_a_training_are_warned_about() {
+    let Trained { directory, run, .. } = trained();
+    let path = |name: &str| directory.path().join(name);
+    let copy = path("copy");
+    fs::create_dir_all(&copy).expect("directory");
+    for name in [
+        "run.toml",
+        "split.csv",
+        "model.safetensors",
+        "calibration.json",
+    ] {
+        fs::copy(run.join(name), copy.join(name)).expect("copy");
+    }
+    // Fewer planes are other data, whose light-cones are the same.
+    let planes = path("planes");
+    let manifest = Manifest {
+        shape: [8, 3, 40],
+        y_planes: Some(vec![0, 2, 4]),
+        ..small_manifest()
+    };
+    write_small_data(&planes, &manifest, 60);
+    // Parameters that none of the others have.
+    let new = path("new");
+    write_small_data(&new, &manifest, 59);
+    let said = |command: &str, data: &str| {
+        let output = dawn21(&[command, text(&copy), data, "--quiet"]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let trained_on = part(run, "train").len();
+    let warning = format!("warning: {trained_on} of 60 light-cones in");
+    for command in ["evaluate", "calibrate"] {
+        let known = said(command, text(&planes));
+        assert!(known.contains(&warning), "{known}");
+        let unknown = said(command, text(&new));
+        assert!(!unknown.contains("warning"), "{unknown}");
+    }
+
+    // Runs of before the parameters were kept do not know.
+    let split = fs::read_to_string(copy.join("split.csv")).expect("split");
+    assert!(split.starts_with("id,part,level_true,period_true\n000,"));
+    let lines = split.lines().map(|line| {
+        let fields: Vec<&str> = line.splitn(3, ',').take(2).collect();
+        fields.join(",") + "\n"
+    });
+    fs::write(copy.join("split.csv"), lines.collect::<String>()).expect("write");
+    let unknown = said("evaluate", text(&planes));
+    assert!(!unknown.contains("warning"), "{unknown}");
+}
