@@ -281,6 +281,31 @@ fn runs_on_other_light_cones_are_no_ensemble() {
         ],
     );
     assert!(!out.exists());
+    // A split of before the parameters were kept is the same split, and the ensemble takes the one that knows more.
+    let whole = fs::read_to_string(first.join("split.csv")).expect("split");
+    let lines = whole.lines().map(|line| {
+        let fields: Vec<&str> = line.splitn(3, ',').take(2).collect();
+        fields.join(",") + "\n"
+    });
+    fs::write(edited.join("split.csv"), lines.collect::<String>()).expect("split");
+    let agreeing = path("agreeing");
+    let two = [
+        "ensemble",
+        text(&edited),
+        text(&first),
+        "--out",
+        text(&agreeing),
+    ];
+    succeed(&two);
+    assert_eq!(
+        fs::read_to_string(agreeing.join("split.csv")).expect("split"),
+        whole
+    );
+    fs::write(edited.join("split.csv"), "id,part\n000,some\n").expect("split");
+    fail(
+        &two,
+        &["edited/split.csv: line 2, column part: expected train"],
+    );
     for (other, said) in [
         (&split, "another split of the same data"),
         (&elsewhere, &format!("and of {}", other_data.display())),

@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 
 use common::trained::{Trained, part, trained};
-use common::{dawn21, small_manifest, text, write_small_data};
+use common::{dawn21, fail, small_manifest, text, write_small_data};
 use dawn21::data::manifest::Manifest;
 
 #[test]
@@ -34,19 +34,22 @@ fn other_planes_of_the_light_cones_of_a_training_are_warned_about() {
     let new = path("new");
     write_small_data(&new, &manifest, 59);
     let said = |command: &str, data: &str| {
-        let output = dawn21(&[command, text(&copy), data, "--quiet"]);
+        let output = dawn21(&[command, text(&copy), data]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{said}");
         said
     };
-    let trained_on = part(run, "train").len();
-    let warning = format!("warning: {trained_on} of 60 light-cones in");
-    for command in ["evaluate", "calibrate"] {
+    let [train, validation] = ["train", "validation"].map(|name| part(run, name).len());
+    // Those of the validation are what a calibration is made of.
+    for (command, count) in [("evaluate", train + validation), ("calibrate", train)] {
         let known = said(command, text(&planes));
+        let warning = format!("warning: {count} of 60 light-cones in");
         assert!(known.contains(&warning), "{known}");
         let unknown = said(command, text(&new));
         assert!(!unknown.contains("warning"), "{unknown}");
     }
+    let quiet = ["evaluate", text(&copy), text(&planes), "--quiet"];
+    assert!(dawn21(&quiet).stderr.is_empty());
 
     // Runs of before the parameters were kept do not know.
     let split = fs::read_to_string(copy.join("split.csv")).expect("split");
@@ -57,5 +60,21 @@ fn other_planes_of_the_light_cones_of_a_training_are_warned_about() {
     });
     fs::write(copy.join("split.csv"), lines.collect::<String>()).expect("write");
     let unknown = said("evaluate", text(&planes));
-    assert!(!unknown.contains("warning"), "{unknown}");
+    assert!(
+        unknown.contains("are not recorded") && !unknown.contains("warning"),
+        "{unknown}"
+    );
+
+    for (from, to, expected) in [
+        (",train,", ",trained,", "column part: expected train, valid"),
+        ("id,", "name,", "split.csv: no column `id`"),
+        (
+            ",train,0",
+            ",train,x0",
+            "column level_true: expected a number",
+        ),
+    ] {
+        fs::write(copy.join("split.csv"), split.replacen(from, to, 1)).expect("write");
+        fail(&["evaluate", text(&copy), text(&planes)], &[expected]);
+    }
 }

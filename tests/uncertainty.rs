@@ -208,15 +208,15 @@ fn a_calibration_of_other_weights_or_a_damaged_one_is_not_used() {
     assert!(said(&shorter).contains("features are not the model's"));
     assert!(
         said(&sound.replacen(
+            "calibration\",\"version\":2",
             "calibration\",\"version\":3",
-            "calibration\",\"version\":4",
             1
         ))
-        .contains("version 4")
+        .contains("version 3")
     );
 
     let terms_of_one = sound.replacen("\"spread\":[]", "\"spread\":[1.5,0,0]", 1);
-    assert!(said(&terms_of_one).contains("coefficients of a `spread` do not belong"));
+    assert!(said(&terms_of_one).contains("`spread` of level: expected no or 6 finite"));
 
     // An evaluation makes it anew, with the same bytes.
     succeed(&["evaluate", text(&run), text(data), "--quiet"]);
@@ -237,25 +237,51 @@ fn the_uncertainty_of_one_parameter_follows_the_predictions_of_all() {
         fs::copy(original.join(name), run.join(name)).expect("copy");
     }
     let sound = fs::read_to_string(original.join("calibration.json")).expect("calibration");
-    // Of level: the logarithm of its variance grows by 2 with the scaled period. The other terms are 1, level and the
-    // products of two.
-    let spread = sound.replacen("\"spread\":[]", "\"spread\":[0,0,2,0,0,0]", 1);
+    // Of level: the logarithm of its variance grows by 2 with the scaled period, of means by 1. The other terms are 1,
+    // level and the products of two.
+    let none = "\"spread\":[]";
+    let spread = sound.replacen(none, "\"spread\":[0,0,2,0,0,0]", 1);
     assert_ne!(sound, spread, "eighteen light-cones say nothing about it");
+    let spread = spread.replacen(none, "\"spread\":[0,0,1,0,0,0]", 1);
     let number = |row: &Row, name: &str| field(row, name).parse::<f64>().expect("number");
-    let predicted = |calibration: &str| {
+    let predicted = |calibration: &str, options: &[&str]| {
         fs::write(run.join("calibration.json"), calibration).expect("write");
-        rows(&succeed(&["predict", text(&run), text(&cube(data, "007"))]))
+        let file = cube(data, "007");
+        rows(&succeed(
+            &[&["predict", text(&run), text(&file)], options].concat(),
+        ))
     };
-    for (alone, row) in predicted(&sound).iter().zip(predicted(&spread)) {
-        let factor = number(&row, "level_uncertainty") / number(alone, "level_uncertainty");
-        let scaled = (number(&row, "period") - 4.0) / 4.0 - 1.0;
-        assert!((factor / scaled.clamp(-1.0, 1.0).exp() - 1.0).abs() < 1e-3);
-        assert_eq!(
-            number(&row, "period_uncertainty").to_bits(),
-            number(alone, "period_uncertainty").to_bits()
-        );
-        assert_eq!(field(&row, "level_bias"), field(alone, "level_bias"));
+    for (options, images, slope) in [(&[][..], 3, 1.0), (&["--mean"][..], 1, 0.5)] {
+        let (alone, wider) = (predicted(&sound, options), predicted(&spread, options));
+        assert_eq!((alone.len(), wider.len()), (images, images));
+        for (alone, row) in alone.iter().zip(wider) {
+            let factor = number(&row, "level_uncertainty") / number(alone, "level_uncertainty");
+            let scaled = ((number(&row, "period") - 4.0) / 4.0 - 1.0).clamp(-1.0, 1.0);
+            assert!((factor / (slope * scaled).exp() - 1.0).abs() < 1e-3);
+            for same in ["level_bias", "period_bias", "period_uncertainty"] {
+                assert_eq!(field(&row, same), field(alone, same));
+            }
+        }
     }
+
+    // Files of before there were such factors are read as they are; with the same answers.
+    let before = sound.replace(",\"spread\":[]", "");
+    let [with, without] = [&sound, &before].map(|text| predicted(text, &["--mean"]));
+    assert_eq!(with, without);
+    for name in ["split.csv", "history.csv"] {
+        fs::copy(original.join(name), run.join(name)).expect("copy");
+    }
+    let coverage = |calibration: &str| {
+        fs::write(run.join("calibration.json"), calibration).expect("write");
+        succeed(&["evaluate", text(&run), text(data), "--quiet"]);
+        let metrics = fs::read_to_string(run.join("metrics.json")).expect("metrics");
+        let metrics: serde_json::Value = serde_json::from_str(&metrics).expect("JSON");
+        ["coverage", "coverage_of_mean"].map(|of| metrics[of][0]["within_one"].as_f64())
+    };
+    let widened = sound.replace(none, "\"spread\":[50,0,0,0,0,0]");
+    assert_eq!(coverage(&widened), [Some(1.0); 2]);
+    let narrowed = sound.replace(none, "\"spread\":[-50,0,0,0,0,0]");
+    assert_eq!(coverage(&narrowed), [Some(0.0); 2]);
 }
 
 #[test]

@@ -49,7 +49,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             run.calibration().display()
         )));
     }
-    model_argument::warn_of_known_light_cones(&run, &dataset)?;
+    if record.is_some() && !arguments.quiet {
+        // Those of the validation are what calibrations are made of.
+        model_argument::warn_of_known_light_cones(&run, &dataset, &[Part::Train])?;
+    }
     let mut bar = None;
     let progress = |done, count| {
         bar.get_or_insert_with(|| Items::new("calibration", count, arguments.quiet))

@@ -4,9 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::CommandError;
 use super::output::{line, note};
-use crate::atomic_file::{FileError, write_bytes_atomically};
-use crate::data::DataError;
-use crate::data::split::divide_alike;
+use crate::data::split_table::SplitTable;
 use crate::model::ensemble::{self, EnsembleError};
 use crate::model::model_file::{self, Model};
 use crate::run_directory::RunDirectory;
@@ -52,7 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
 
     let (run, _lock) = RunDirectory::create(&arguments.out)?;
     if let Some(split) = split {
-        write_bytes_atomically(&run.split(), split.as_bytes())?;
+        split.write(&run.split())?;
     }
     model_file::write(&run.model(), &description, &architecture, &parameters)?;
     record.write(&run.record())?;
@@ -76,8 +74,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
 struct Member {
     run: RunDirectory,
     record: RunRecord,
-    /// The text of `split.csv`; none where it was lost.
-    split: Option<String>,
+    /// None where it was lost.
+    split: Option<SplitTable>,
     model: Model,
 }
 
@@ -91,10 +89,7 @@ impl Member {
                 path.display()
             ))
         })?;
-        let split = match std::fs::read_to_string(run.split()) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            text => Some(text.map_err(FileError::at(&run.split(), "reading"))?),
-        };
+        let split = SplitTable::read(&run.split())?;
         if !run.model().exists() {
             return Err(CommandError::Usage(format!(
                 "{}: missing; no epoch of this run has finished yet, or it was removed",
@@ -128,9 +123,12 @@ fn refuse_doubles(members: &[Member]) -> Result<(), CommandError> {
 
 /// The division of the light-cones, none where all members lost it: what one was trained on must not be the test of
 /// another.
-fn common_split(members: &[Member]) -> Result<Option<String>, CommandError> {
+fn common_split(members: &[Member]) -> Result<Option<SplitTable>, CommandError> {
     let first = &members[0];
-    let with_split = members.iter().find(|member| member.split.is_some());
+    let mut with_split = members
+        .iter()
+        .filter_map(|member| Some((member, member.split.as_ref()?)));
+    let first_split = with_split.clone().next();
     let differ = |a: &Member, b: &Member, what: String| {
         Err(CommandError::Usage(format!(
             "{} and {} were trained on other light-cones ({what}): the test of one would not be one of the other",
@@ -148,24 +146,15 @@ fn common_split(members: &[Member]) -> Result<Option<String>, CommandError> {
         if member.record.config.split != first.record.config.split {
             return differ(first, member, another_split());
         }
-        if let Some(with_split) = with_split
-            && !divided_alike(with_split, member)?
+        if let (Some((with_split, known)), Some(own)) = (first_split, &member.split)
+            && !own.divides_like(known)
         {
             return differ(with_split, member, another_split());
         }
     }
-    Ok(with_split.and_then(|member| member.split.clone()))
-}
-
-/// Where one of them lost its division there is nothing to compare.
-fn divided_alike(a: &Member, b: &Member) -> Result<bool, CommandError> {
-    let (Some(a), Some(b_split)) = (&a.split, &b.split) else {
-        return Ok(true);
-    };
-    Ok(divide_alike(a, b_split).map_err(|source| DataError::Csv {
-        path: b.run.split(),
-        source,
-    })?)
+    // Runs of before the parameters were kept know less than the others.
+    let complete = with_split.find(|(_, split)| split.has_parameters());
+    Ok(complete.or(first_split).map(|(_, split)| split.clone()))
 }
 
 /// What does not speak against a mean, but should be known.

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use super::CommandError;
 use super::output::note;
 use crate::data::dataset::Dataset;
-use crate::data::split::count_trained_on;
+use crate::data::split::Part;
+use crate::data::split_table::SplitTable;
 use crate::model::model_file::{self, Model};
 use crate::run_directory::RunDirectory;
 use crate::training::checkpoint;
@@ -45,21 +46,27 @@ pub(super) fn open(path: &Path, weights: Weights) -> Result<(PathBuf, Model), Co
     }
 }
 
-/// Data of other geometry than those of a training can be of its light-cones all the same.
+/// Light-cones of a training are known again by their parameters: other planes of them are other data.
 pub(super) fn warn_of_known_light_cones(
     run: &RunDirectory,
     dataset: &Dataset,
+    parts: &[Part],
 ) -> Result<(), CommandError> {
-    let known = count_trained_on(&run.split(), dataset)?;
-    if known > 0 {
-        note(format_args!(
-            "warning: {known} of {} light-cones in {} have the parameters of light-cones that {} was trained on; if their \
-             initial conditions are the same too, the network knows them, and scores and uncertainties look better than \
-             they are",
+    let table = SplitTable::read(&run.split())?;
+    let known = table.and_then(|table| table.count_known(dataset, parts));
+    let (data, run) = (dataset.directory().display(), run.path().display());
+    match known {
+        Some(0) => {}
+        Some(known) => note(format_args!(
+            "warning: {known} of {} light-cones in {data} have the parameters of light-cones that {run} was trained or \
+             validated on; if their initial conditions are the same too, scores and uncertainties look better than they \
+             are",
             dataset.light_cones().len(),
-            dataset.directory().display(),
-            run.path().display()
-        ));
+        )),
+        None => note(format_args!(
+            "note: the parameters of the light-cones that {run} was trained on are not recorded in its split.csv; whether \
+             some of them are in {data} is not known"
+        )),
     }
     Ok(())
 }

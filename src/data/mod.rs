@@ -11,6 +11,7 @@ pub mod parameter_table;
 pub mod scaling;
 pub mod slices;
 pub mod split;
+pub mod split_table;
 
 use std::path::PathBuf;
 

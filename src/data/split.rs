@@ -3,7 +3,6 @@
 //! By light-cone, never by image: two images of one light-cone share their parameters, and a network
 //! tested on one after seeing the other would look better than it is.
 
-use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use dawn21_kernels::rng::{Stream, generator};
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::DataError;
 use super::dataset::Dataset;
-use crate::atomic_file::write_bytes_atomically;
+use super::split_table::SplitTable;
 
 /// What the configuration says about the division.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -37,7 +36,7 @@ impl Default for SplitConfig {
 }
 
 /// A part of the data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// Fits the weights.
@@ -48,16 +47,23 @@ pub enum Part {
     Test,
 }
 
+impl Part {
+    /// The part of this name in `split.csv`.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "train" => Some(Self::Train),
+            "validation" => Some(Self::Validation),
+            "test" => Some(Self::Test),
+            _ => None,
+        }
+    }
+}
+
 /// Numbers of the light-cones in each part, in the order of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
     parts: Vec<Part>,
-}
-
-#[derive(PartialEq, Deserialize)]
-struct Row {
-    id: String,
-    part: Part,
 }
 
 impl Split {
@@ -106,120 +112,21 @@ impl Split {
             .collect()
     }
 
-    /// Writes `path` with columns `id,part` and `<name>_true` for each parameter, by which [`count_trained_on`] knows a
-    /// light-cone again.
+    /// Writes it as the [`SplitTable`] of the same light-cones.
     ///
     /// # Errors
     /// [`DataError`] when the file cannot be written.
     pub fn write(&self, path: &Path, dataset: &Dataset) -> Result<(), DataError> {
-        let csv_error = |source| DataError::Csv {
-            path: path.to_path_buf(),
-            source,
-        };
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        let header = ["id", "part"].map(str::to_string).into_iter();
-        writer
-            .write_record(header.chain(truth_columns(dataset)))
-            .map_err(csv_error)?;
-        for (light_cone, part) in dataset.light_cones().iter().zip(&self.parts) {
-            let values: Vec<String> = light_cone.parameters.iter().map(f64::to_string).collect();
-            writer
-                .serialize((&light_cone.id, part, values))
-                .map_err(csv_error)?;
-        }
-        let bytes = writer
-            .into_inner()
-            .map_err(|error| csv_error(error.into_error().into()))?;
-        Ok(write_bytes_atomically(path, &bytes)?)
+        SplitTable::new(path, dataset, &self.parts).write(path)
     }
 
-    /// Reads what [`Split::write`] wrote, for the same light-cones.
+    /// Reads what [`Split::write`] wrote, for the same light-cones; none when there is no such file.
     ///
     /// # Errors
-    /// [`DataError::Split`] when a light-cone is missing; [`DataError::Csv`] when the file is broken.
-    pub fn read(path: &Path, dataset: &Dataset) -> Result<Self, DataError> {
-        let csv_error = |source| DataError::Csv {
-            path: path.to_path_buf(),
-            source,
-        };
-        let mut reader = csv::Reader::from_path(path).map_err(csv_error)?;
-        let mut by_id = HashMap::new();
-        for row in reader.deserialize() {
-            let Row { id, part } = row.map_err(csv_error)?;
-            by_id.insert(id, part);
-        }
-        let parts = dataset
-            .light_cones()
-            .iter()
-            .map(|light_cone| {
-                by_id
-                    .get(&light_cone.id)
-                    .copied()
-                    .ok_or_else(|| DataError::Split {
-                        detail: format!(
-                            "light-cone `{}` of {} is not in {}; restore that file, or remove it to have it made again from \
-                             the settings of the run",
-                            light_cone.id,
-                            dataset.directory().display(),
-                            path.display()
-                        ),
-                    })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { parts })
+    /// [`DataError`] when a light-cone is missing or the file is broken.
+    pub fn read(path: &Path, dataset: &Dataset) -> Result<Option<Self>, DataError> {
+        let table = SplitTable::read(path)?;
+        let parts = table.map(|table| table.parts_of(dataset)).transpose()?;
+        Ok(parts.map(|parts| Self { parts }))
     }
-}
-
-/// How many light-cones of `dataset` have the very parameters of light-cones that the file of [`Split::write`] has in
-/// its training part: the same ones most likely, though other planes of them make other data. 0 where the file is
-/// missing or has not these parameters.
-///
-/// # Errors
-/// [`DataError`] when the file is broken.
-pub fn count_trained_on(path: &Path, dataset: &Dataset) -> Result<usize, DataError> {
-    if !path.exists() {
-        return Ok(0);
-    }
-    let csv_error = |source| DataError::Csv {
-        path: path.to_path_buf(),
-        source,
-    };
-    let mut reader = csv::Reader::from_path(path).map_err(csv_error)?;
-    let mut trained_on = HashSet::new();
-    for row in reader.deserialize() {
-        let row: HashMap<String, String> = row.map_err(csv_error)?;
-        if row.get("part").map(String::as_str) != Some("train") {
-            continue;
-        }
-        let values = truth_columns(dataset);
-        let values = values.map(|column| row.get(&column)?.parse().ok().map(f64::to_bits));
-        let Some(values) = values.collect::<Option<Vec<u64>>>() else {
-            return Ok(0);
-        };
-        trained_on.insert(values);
-    }
-    let light_cones = dataset.light_cones().iter();
-    let again = light_cones.filter(|light_cone| {
-        let values = light_cone.parameters.iter().map(|value| value.to_bits());
-        trained_on.contains(&values.collect::<Vec<_>>())
-    });
-    Ok(again.count())
-}
-
-/// Whether two texts that [`Split::write`] wrote divide the same light-cones alike; what else they hold does not matter.
-///
-/// # Errors
-/// [`csv::Error`] when one is broken.
-pub fn divide_alike(a: &str, b: &str) -> Result<bool, csv::Error> {
-    let rows = |text: &str| -> Result<Vec<Row>, csv::Error> {
-        csv::Reader::from_reader(text.as_bytes())
-            .deserialize()
-            .collect()
-    };
-    Ok(rows(a)? == rows(b)?)
-}
-
-fn truth_columns(dataset: &Dataset) -> impl Iterator<Item = String> {
-    let parameters = dataset.manifest().parameters.iter();
-    parameters.map(|parameter| format!("{}_true", parameter.name))
 }

@@ -44,7 +44,9 @@ pub fn coverage(
     parameters
         .map(|(index, parameter)| {
             let known: Vec<(Pair, Option<Recovery>)> = known.iter().map(|all| all[index]).collect();
-            known.iter().find(|(_, recovery)| recovery.is_some())?;
+            if known.iter().all(|(_, recovery)| recovery.is_none()) {
+                return None;
+            }
             let [within_one, within_two] = recovery::coverage(&known)?;
             Some(Coverage {
                 name: parameter.name.clone(),

@@ -13,7 +13,7 @@ use super::domain::{Departure, Domain, ImageFeatures};
 use super::prediction::PredictionError;
 use super::recovery::{Recovery, RecoveryCurve};
 use super::results::CalibrationSource;
-use super::spread::SpreadFactor;
+use super::spread::{self, SpreadFactor};
 use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::data::slices::ImageSet;
 use crate::model::execution::ExecutionError;
@@ -27,11 +27,10 @@ pub use measure::CalibrationData;
 pub struct ParameterCalibration {
     /// Name of the parameter.
     pub name: String,
-    /// Its range, in its unit.
-    pub range: [f64; 2],
     /// Bias and uncertainty by prediction of one image, in the parameter's unit.
     pub recovery: RecoveryCurve,
-    /// How the other parameters widen or narrow that uncertainty.
+    /// How the other parameters widen or narrow that uncertainty; of before it was measured, not at all.
+    #[serde(default)]
     pub spread: SpreadFactor,
     /// The same of means over a light-cone's images. They have curves of their own: less of them is noise, and
     /// where estimates shrink towards the middle of the range, their mean still does.
@@ -46,7 +45,8 @@ pub struct MeanRecovery {
     pub of: ImageSet,
     /// Bias and uncertainty by that mean, in the parameter's unit.
     pub recovery: RecoveryCurve,
-    /// How the other parameters widen or narrow that uncertainty.
+    /// How the other parameters widen or narrow that uncertainty; of before it was measured, not at all.
+    #[serde(default)]
     pub spread: SpreadFactor,
 }
 
@@ -79,6 +79,9 @@ pub struct Calibration {
     pub parameters: Vec<ParameterCalibration>,
     /// The images for which all this holds.
     pub domain: Domain,
+    /// The model's range of each parameter, in its unit.
+    #[serde(skip)]
+    ranges: Vec<[f64; 2]>,
 }
 
 /// What says how to read the rest.
@@ -89,8 +92,8 @@ struct Kind {
 }
 
 const FORMAT: &str = "dawn21-calibration";
-/// Version 1 had no curves of means, version 2 no factors of other parameters.
-const VERSION: u32 = 3;
+/// Version 1 had no curves of means.
+const VERSION: u32 = 2;
 
 /// Why there is no calibration.
 #[derive(Debug, thiserror::Error)]
@@ -216,38 +219,44 @@ impl Calibration {
                  the data of the training makes it anew, `dawn21 calibrate RUN DATA` that of an imported model"
             )));
         }
-        let calibration: Self =
+        let mut calibration: Self =
             serde_json::from_str(&text).map_err(|error| content(error.to_string()))?;
+        calibration.ranges = ranges(model);
         if !calibration.is_of(model) {
             return Err(CalibrationError::OtherWeights {
                 path: path.to_path_buf(),
             });
         }
         match calibration.misfit(model) {
-            Some(what) => Err(content(what.to_string())),
+            Some(what) => Err(content(what)),
             None => Ok(Some(calibration)),
         }
     }
 
     /// What of it does not fit a model whose weights it was made with.
-    fn misfit(&self, model: &Model) -> Option<&'static str> {
+    fn misfit(&self, model: &Model) -> Option<String> {
         let ModelDescription {
             parameters, image, ..
         } = &model.description;
         let names = self.parameters.iter().map(|p| &p.name);
         if !names.eq(parameters.iter().map(|p| &p.name)) {
-            return Some("its parameters are not the model's");
+            return Some("its parameters are not the model's".to_string());
         }
-        let mut spreads = self.parameters.iter().flat_map(|parameter| {
+        for parameter in &self.parameters {
             let of_means = parameter.mean_recoveries.iter().map(|mean| &mean.spread);
-            of_means.chain([&parameter.spread])
-        });
-        if !spreads.all(|spread| spread.is_consistent(parameters.len())) {
-            return Some("the coefficients of a `spread` do not belong to its parameters");
+            if !of_means
+                .chain([&parameter.spread])
+                .all(|spread| spread.is_consistent(parameters.len()))
+            {
+                let (name, expected) = (&parameter.name, spread::count_terms(parameters.len()));
+                return Some(format!(
+                    "`spread` of {name}: expected no or {expected} finite coefficients"
+                ));
+            }
         }
         let features = model.network.feature_count();
         if !self.domain.is_consistent(image[1], features) {
-            return Some("its features are not the model's");
+            return Some("its features are not the model's".to_string());
         }
         None
     }
@@ -272,16 +281,16 @@ impl Calibration {
     /// other images than it was measured with.
     #[must_use]
     pub fn recoveries(&self, of: Answer, predictions: &[f64]) -> Vec<Option<Recovery>> {
-        let ranges: Vec<[f64; 2]> = self.parameters.iter().map(|p| p.range).collect();
+        let terms = spread::terms(predictions, &self.ranges);
         let parameters = self.parameters.iter().zip(predictions);
         parameters
             .map(|(parameter, &prediction)| {
                 let (curve, spread) = parameter.measured(of)?;
                 let Recovery { bias, uncertainty } = curve.at(prediction)?;
-                Some(Recovery {
-                    bias,
-                    uncertainty: uncertainty * spread.at(predictions, &ranges),
-                })
+                let uncertainty = uncertainty * spread.at(&terms);
+                uncertainty
+                    .is_finite()
+                    .then_some(Recovery { bias, uncertainty })
             })
             .collect()
     }
@@ -291,4 +300,11 @@ impl Calibration {
     pub fn departures(&self, features: &ImageFeatures) -> Vec<Departure> {
         self.domain.departures(features)
     }
+}
+
+fn ranges(model: &Model) -> Vec<[f64; 2]> {
+    let parameters = model.description.parameters.iter();
+    parameters
+        .map(|parameter| [parameter.min, parameter.max])
+        .collect()
 }

@@ -1,7 +1,7 @@
 //! Cholesky factors of small positive matrices.
 
-/// Lower triangle, row by row, of the factor `L` of a positive matrix `L L^T` of `size` rows. Directions without
-/// variance get a little, so that the factor exists.
+/// Lower triangle, row by row, of the factor `L` of a positive matrix `L L^T` of `size` rows, whose diagonal is of order 1
+/// or above: directions of less than 1e-6 get so much, so that the factor exists.
 #[must_use]
 pub fn factor(matrix: &[f64], size: usize) -> Vec<f64> {
     let mut factor: Vec<f64> = Vec::with_capacity(size * (size + 1) / 2);

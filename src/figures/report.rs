@@ -215,7 +215,7 @@ fn score_tables(material: &RunMaterial) -> String {
             html.push_str(&tables::uncertainties(calibration, parameters));
             html.push_str(&format!(
                 "<p>Recovery uncertainty of the prediction for one image, and of the mean over those of a light-cone, \
-                 from {} images of {} light-cones that it was not trained on, whatever the other parameters are. What \
+                 whatever the other parameters are, from {} images of {} light-cones that it was not trained on. What \
                  <code>dawn21 predict</code> and <code>dawn21 predict --mean</code> give beside each value is wider or \
                  narrower where the others make the parameter hard or easy to read.</p>\n",
                 calibration.images, calibration.light_cones

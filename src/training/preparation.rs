@@ -37,11 +37,9 @@ pub fn network(
 /// # Errors
 /// [`DataError`] when the file is damaged or belongs to other data.
 pub fn split(run: &RunDirectory, dataset: &Dataset, config: &Config) -> Result<Split, DataError> {
-    let path = run.split();
-    if path.exists() {
-        Split::read(&path, dataset)
-    } else {
-        Split::new(dataset.light_cones().len(), &config.split)
+    match Split::read(&run.split(), dataset)? {
+        Some(split) => Ok(split),
+        None => Split::new(dataset.light_cones().len(), &config.split),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::cli::output::note;
 use crate::cli::{CommandError, calibrate};
 use crate::data::dataset::Dataset;
 use crate::data::slices::Slicing;
-use crate::data::split::Split;
+use crate::data::split::{Part, Split};
 use crate::evaluation::calibration::Calibration;
 use crate::evaluation::results::read_metrics;
 use crate::model::model_file::Model;
@@ -175,7 +175,10 @@ fn own_split(
                 arguments.data.display()
             ));
         }
-        model_argument::warn_of_known_light_cones(run, dataset)?;
+        if !quiet {
+            let seen = [Part::Train, Part::Validation];
+            model_argument::warn_of_known_light_cones(run, dataset, &seen)?;
+        }
         return Ok(None);
     }
     if !run.split().exists() && !quiet {

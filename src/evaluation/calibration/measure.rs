@@ -2,7 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::{Calibration, CalibrationError, FORMAT, MeanRecovery, ParameterCalibration, VERSION};
+use super::{
+    Calibration, CalibrationError, FORMAT, MeanRecovery, ParameterCalibration, VERSION, ranges,
+};
 use crate::data::batches::{ImageIndex, ImageReader, all_images, batch_ranges};
 use crate::data::dataset::Dataset;
 use crate::data::scaling::TargetScaling;
@@ -169,6 +171,7 @@ impl Calibration {
             images: unseen.upright.len(),
             parameters,
             domain,
+            ranges: ranges(model),
         }
     }
 }
@@ -239,11 +242,7 @@ impl<'a> Unseen<'a> {
                 [upright.clone(), physical(&predictions, images)].concat();
             means.push((both.image_set(), mean_by_light_cone(&all)));
         }
-        let ranges: Vec<[f64; 2]> = description
-            .parameters
-            .iter()
-            .map(|parameter| [parameter.min, parameter.max])
-            .collect();
+        let ranges = ranges(model);
         let measured = |predictions: &[ImagePrediction], index: usize| {
             let curve = RecoveryCurve::fit(&pairs_of(predictions, index));
             let spread = SpreadFactor::fit(&curve, predictions, index, &ranges);
@@ -262,7 +261,6 @@ impl<'a> Unseen<'a> {
             });
             ParameterCalibration {
                 name: parameter.name.clone(),
-                range: ranges[index],
                 recovery,
                 spread,
                 mean_recoveries: means.collect(),
