@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 
 use common::trained::{Trained, part, trained};
-use common::{dawn21, fail, small_manifest, text, write_small_data};
+use common::{dawn21, fail, small_manifest, text, train_arguments, write_small_data};
 use dawn21::data::manifest::Manifest;
 
 #[test]
@@ -77,4 +77,36 @@ fn other_planes_of_the_light_cones_of_a_training_are_warned_about() {
         fs::write(copy.join("split.csv"), split.replacen(from, to, 1)).expect("write");
         fail(&["evaluate", text(&copy), text(&planes)], &[expected]);
     }
+}
+
+#[test]
+fn another_split_than_that_of_the_initial_weights_is_warned_about() {
+    let Trained {
+        directory,
+        data,
+        run,
+    } = trained();
+    let said = |name: &str, split: &str| {
+        let out = directory.path().join(name);
+        let settings = ["--init-from", text(run), "--set", split];
+        let mut arguments = train_arguments(data, &out, &settings);
+        arguments.extend([
+            "--set",
+            "training.epochs=1",
+            "--set",
+            "split.validation=0.3",
+        ]);
+        arguments.retain(|argument| *argument != "--quiet");
+        let output = dawn21(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let same = said("same_split", "split.seed=21");
+    assert!(!same.contains("warning"), "{same}");
+    let other = said("other_split", "split.seed=5");
+    assert!(
+        other.contains("of the 24 light-cones for validation and test have"),
+        "{other}"
+    );
 }

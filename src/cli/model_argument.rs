@@ -53,7 +53,8 @@ pub(super) fn warn_of_known_light_cones(
     parts: &[Part],
 ) -> Result<(), CommandError> {
     let table = SplitTable::read(&run.split())?;
-    let known = table.and_then(|table| table.count_known(dataset, parts));
+    let all = 0..dataset.light_cones().len();
+    let known = table.and_then(|table| table.count_known(dataset, all, parts));
     let (data, run) = (dataset.directory().display(), run.path().display());
     match known {
         Some(0) => {}

@@ -1,11 +1,12 @@
 //! `dawn21 train`.
 
+mod initial_weights;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use super::calibrate;
 use super::interrupt::{INTERRUPTED, stop_flag};
-use super::model_argument::{self, Weights};
 use super::output::{line, note};
 use super::progress::TrainingProgress;
 use super::{CommandError, Threads};
@@ -14,9 +15,7 @@ use crate::data::dataset::Dataset;
 use crate::data::slices::Slicing;
 use crate::data::split::{Part, Split};
 use crate::figures::run_figures::loss_figure;
-use crate::model::architecture::Architecture;
-use crate::model::model_file::{self, ModelDescription};
-use crate::model::parameters::Parameters;
+use crate::model::model_file;
 use crate::model::summary::Summary;
 use crate::run_directory::{RunDirectory, RunLock};
 use crate::shell::quoted;
@@ -140,12 +139,18 @@ fn start(arguments: &Arguments, dataset: &Dataset) -> Result<Prepared, CommandEr
     // Found out before there is a run directory.
     preparation::engine(dataset, &slicing, &config, &architecture, images.len())?;
     let initial = match &arguments.init_from {
-        Some(path) => Some(initial_weights(
-            arguments,
-            path,
-            &description,
-            &architecture,
-        )?),
+        Some(path) => {
+            if !arguments.quiet {
+                initial_weights::warn_of_known_light_cones(path, dataset, &split)?;
+            }
+            let (description, quiet) = (&description, arguments.quiet);
+            Some(initial_weights::read(
+                path,
+                description,
+                &architecture,
+                quiet,
+            )?)
+        }
         None => None,
     };
     let state = Trainer::fresh_state(&architecture, &config, initial);
@@ -213,51 +218,6 @@ fn check_repeatable(path: &Path, has_start: bool) -> Result<(), CommandError> {
         ))),
         _ => Ok(()),
     }
-}
-
-/// Weights of another model, if it is the same network for the same kind of data.
-fn initial_weights(
-    arguments: &Arguments,
-    path: &Path,
-    description: &ModelDescription,
-    architecture: &Architecture,
-) -> Result<Parameters<f32>, CommandError> {
-    let has_best = path.join("model.safetensors").exists();
-    let weights = if has_best {
-        Weights::Best
-    } else {
-        Weights::Last
-    };
-    let (file, model) = model_argument::open(path, weights)?;
-    model.description.check_same_scaling(description)?;
-    if model.description.parameters != description.parameters && !arguments.quiet {
-        note(format_args!(
-            "warning: {} was trained for other parameters or ranges; its outputs start from there",
-            file.display()
-        ));
-    }
-    let shapes = |parameters: &Parameters<f32>| -> Vec<(String, Vec<usize>)> {
-        let tensors = parameters.tensors();
-        tensors.map(|t| (t.name.clone(), t.shape.clone())).collect()
-    };
-    let (found, expected) = (
-        shapes(&model.parameters),
-        shapes(&Parameters::zeros(architecture)),
-    );
-    if found != expected {
-        let differing = found.iter().zip(&expected).find(|(a, b)| a != b);
-        let detail = differing.map_or_else(
-            || format!("{} tensors instead of {}", found.len(), expected.len()),
-            |((name, shape), (other, wanted))| {
-                format!("tensor `{name}` {shape:?} where this network has `{other}` {wanted:?}")
-            },
-        );
-        return Err(CommandError::Usage(format!(
-            "--init-from {}: another architecture: {detail}",
-            file.display()
-        )));
-    }
-    Ok(model.parameters)
 }
 
 /// Opens a run where it stopped.

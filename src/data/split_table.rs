@@ -152,10 +152,16 @@ impl SplitTable {
         !self.names.is_empty()
     }
 
-    /// How many light-cones of `dataset` have the very parameters of light-cones in some parts: they are the same ones
-    /// most likely, though other planes of them make other data. None where the table has not these parameters.
+    /// How many of some `light_cones` of `dataset` have the very parameters of light-cones in some `parts` here: they are
+    /// the same ones most likely, though other planes of them make other data. None where the table has not these
+    /// parameters.
     #[must_use]
-    pub fn count_known(&self, dataset: &Dataset, parts: &[Part]) -> Option<usize> {
+    pub fn count_known(
+        &self,
+        dataset: &Dataset,
+        light_cones: impl IntoIterator<Item = usize>,
+        parts: &[Part],
+    ) -> Option<usize> {
         let columns = names(dataset).map(|name| self.names.iter().position(|own| own == name));
         let columns: Vec<usize> = columns.collect::<Option<_>>()?;
         let bits = |values: &mut dyn Iterator<Item = f64>| -> Vec<u64> {
@@ -165,9 +171,10 @@ impl SplitTable {
         let known: HashSet<Vec<u64>> = rows
             .map(|(row, _)| bits(&mut columns.iter().map(|&column| row.parameters[column])))
             .collect();
-        let light_cones = dataset.light_cones().iter();
-        let found = light_cones
-            .filter(|light_cone| known.contains(&bits(&mut light_cone.parameters.iter().copied())));
+        let found = light_cones.into_iter().filter(|&number| {
+            let parameters = &dataset.light_cones()[number].parameters;
+            known.contains(&bits(&mut parameters.iter().copied()))
+        });
         Some(found.count())
     }
 
