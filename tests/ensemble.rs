@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::trained::{field, number_in, rows};
 use common::training::{small_data, train};
-use common::{fail, small_manifest, succeed, text, train_arguments, write_small_data};
+use common::{copy_run, fail, small_manifest, succeed, text, train_arguments, write_small_data};
 use dawn21::data::scaling::InputScaling;
 use dawn21::data::slices::SliceConfig;
 use dawn21::model::architecture::Architecture;
@@ -242,10 +242,7 @@ fn runs_on_other_light_cones_are_no_ensemble() {
     succeed(&train_arguments(&other_data, &elsewhere, &[]));
     // The same run twice, by two names.
     let again = path("again");
-    fs::create_dir(&again).expect("directory");
-    for name in ["run.toml", "split.csv", "model.safetensors", "history.csv"] {
-        fs::copy(first.join(name), again.join(name)).expect("copy");
-    }
+    copy_run(&first, &again);
     let imported = path("imported");
     let weights = first.join("model.safetensors");
     succeed(&[

@@ -3,9 +3,10 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 
 use common::trained::{Trained, part, trained};
-use common::{dawn21, fail, small_manifest, text, train_arguments, write_small_data};
+use common::{copy_run, dawn21, fail, small_manifest, text, train_arguments, write_small_data};
 use dawn21::data::manifest::Manifest;
 
 #[test]
@@ -13,15 +14,7 @@ fn other_planes_of_the_light_cones_of_a_training_are_warned_about() {
     let Trained { directory, run, .. } = trained();
     let path = |name: &str| directory.path().join(name);
     let copy = path("copy");
-    fs::create_dir_all(&copy).expect("directory");
-    for name in [
-        "run.toml",
-        "split.csv",
-        "model.safetensors",
-        "calibration.json",
-    ] {
-        fs::copy(run.join(name), copy.join(name)).expect("copy");
-    }
+    copy_run(run, &copy);
     // Fewer planes are other data, whose light-cones are the same.
     let planes = path("planes");
     let manifest = Manifest {
@@ -61,7 +54,7 @@ fn other_planes_of_the_light_cones_of_a_training_are_warned_about() {
     fs::write(copy.join("split.csv"), lines.collect::<String>()).expect("write");
     let unknown = said("evaluate", text(&planes));
     assert!(
-        unknown.contains("are not recorded") && !unknown.contains("warning"),
+        unknown.contains("has no record (split.csv)") && !unknown.contains("warning"),
         "{unknown}"
     );
 
@@ -86,9 +79,9 @@ fn another_split_than_that_of_the_initial_weights_is_warned_about() {
         data,
         run,
     } = trained();
-    let said = |name: &str, split: &str| {
+    let said = |name: &str, initial: &Path, split: &str| {
         let out = directory.path().join(name);
-        let settings = ["--init-from", text(run), "--set", split];
+        let settings = ["--init-from", text(initial), "--set", split];
         let mut arguments = train_arguments(data, &out, &settings);
         arguments.extend([
             "--set",
@@ -102,11 +95,15 @@ fn another_split_than_that_of_the_initial_weights_is_warned_about() {
         assert!(output.status.success(), "{said}");
         said
     };
-    let same = said("same_split", "split.seed=21");
+    let same = said("same_split", run, "split.seed=21");
     assert!(!same.contains("warning"), "{same}");
-    let other = said("other_split", "split.seed=5");
+    let other = said("other_split", run, "split.seed=5");
     assert!(
         other.contains("of the 24 light-cones for validation and test have"),
         "{other}"
     );
+    // A file alone does not say what it was trained on.
+    let file = run.join("model.safetensors");
+    let unknown = said("from_file", &file, "split.seed=5");
+    assert!(!unknown.contains("warning"), "{unknown}");
 }

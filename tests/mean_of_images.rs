@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::trained::{Row, Trained, cube, field, image_of, number_in, part, rows, trained};
-use common::{dawn21, fail, small_manifest, succeed, text, write_small_data};
+use common::{copy_run, dawn21, fail, small_manifest, succeed, text, write_small_data};
 
 /// Truths and the rows of `predict --mean` for all light-cones of a part.
 fn means_of(part_name: &str) -> (Vec<Row>, Vec<Row>) {
@@ -152,16 +152,7 @@ fn calibrate_measures_uncertainties_on_other_light_cones_and_keeps_the_domain() 
         run: original,
     } = trained();
     let run = directory.path().join("calibrated");
-    fs::create_dir_all(&run).expect("directory");
-    let names = [
-        "run.toml",
-        "split.csv",
-        "model.safetensors",
-        "calibration.json",
-    ];
-    for name in names {
-        fs::copy(original.join(name), run.join(name)).expect("copy");
-    }
+    copy_run(original, &run);
     fail(
         &["calibrate", text(&run), text(data)],
         &["was trained on these light-cones"],

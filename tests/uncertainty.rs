@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::trained::{Row, Trained, cube, field, image_of, part, rows, trained};
-use common::{dawn21, fail, small_manifest, succeed, text, write_small_data};
+use common::{copy_run, dawn21, fail, small_manifest, succeed, text, write_small_data};
 use dawn21::data::manifest::{Cosmology, GILLET_2019, Manifest};
 use dawn21::data::scaling::TargetScaling;
 use dawn21::evaluation::sensitivity::{first_layer_response, saliency};
@@ -172,10 +172,7 @@ fn a_calibration_of_other_weights_or_a_damaged_one_is_not_used() {
         run: original,
     } = trained();
     let run = directory.path().join("copied");
-    fs::create_dir_all(&run).expect("directory");
-    for name in ["run.toml", "split.csv", "model.safetensors", "history.csv"] {
-        fs::copy(original.join(name), run.join(name)).expect("copy");
-    }
+    copy_run(original, &run);
     let sound = fs::read_to_string(original.join("calibration.json")).expect("calibration");
     let file = cube(data, "007");
     let said = |content: &str| {
@@ -232,10 +229,7 @@ fn the_uncertainty_of_one_parameter_follows_the_predictions_of_all() {
         run: original,
     } = trained();
     let run = directory.path().join("spread");
-    fs::create_dir_all(&run).expect("directory");
-    for name in ["run.toml", "model.safetensors"] {
-        fs::copy(original.join(name), run.join(name)).expect("copy");
-    }
+    copy_run(original, &run);
     let sound = fs::read_to_string(original.join("calibration.json")).expect("calibration");
     // Of level: the logarithm of its variance grows by 2 with the scaled period, of means by 1. The other terms are 1,
     // level and the products of two.
@@ -268,9 +262,6 @@ fn the_uncertainty_of_one_parameter_follows_the_predictions_of_all() {
     let before = sound.replace(",\"spread\":[]", "");
     let [with, without] = [&sound, &before].map(|text| predicted(text, &["--mean"]));
     assert_eq!(with, without);
-    for name in ["split.csv", "history.csv"] {
-        fs::copy(original.join(name), run.join(name)).expect("copy");
-    }
     let coverage = |calibration: &str| {
         fs::write(run.join("calibration.json"), calibration).expect("write");
         succeed(&["evaluate", text(&run), text(data), "--quiet"]);
@@ -316,10 +307,7 @@ fn inspect_shows_values_and_draws_response_and_saliency() {
     }
     // A directory for each image, and the axes of the data's cosmology.
     let model = directory.path().join("inspecting");
-    fs::create_dir_all(&model).expect("directory");
-    for name in ["run.toml", "model.safetensors", "calibration.json"] {
-        fs::copy(run.join(name), model.join(name)).expect("copy");
-    }
+    copy_run(run, &model);
     let elsewhere = directory.path().join("elsewhere");
     let manifest = Manifest {
         cosmology: Some(Cosmology {

@@ -37,21 +37,22 @@ def factor(coefficients, predictions):
     return math.exp(sum(c * t for c, t in zip(coefficients, terms)) / 2)
 
 
-def print_shares(answers, curve, calibrated, index, above):
-    """One line: percentages without and with the factor, of all answers and of those above."""
+def print_shares(answers, curve, labels, index, above):
+    """One line with its labels: percentages without and with the factor, of all answers and of those above."""
     within = defaultdict(list)
     for truths, predictions in answers:
         prediction = predictions[index]
         distance = abs(prediction - between(curve["recovery"], "bias", prediction) - truths[index])
         uncertainty = between(curve["recovery"], "uncertainty", prediction)
-        wider = uncertainty * factor(curve["spread"], predictions)
+        wider = uncertainty * factor(curve.get("spread", []), predictions)
         for rows in ("all", "above")[: 1 + (predictions[0] > above)]:
             within[rows].append((distance <= uncertainty, distance <= wider))
     shares = []
     for rows in ("all", "above"):
         for number in range(2):
-            shares.append(100 * sum(pair[number] for pair in within[rows]) / len(within[rows]))
-    print("{:14} {:12} {:8.0f} {:6.0f} {:14.0f} {:6.0f}".format(*calibrated, *shares))
+            count = len(within[rows])
+            shares.append(100 * sum(pair[number] for pair in within[rows]) / count if count else math.nan)
+    print("{:14} {:12} {:8.0f} {:6.0f} {:14.0f} {:6.0f}".format(*labels, *shares))
 
 
 def main():
@@ -59,6 +60,9 @@ def main():
     parser.add_argument("run", type=pathlib.Path)
     parser.add_argument("--above", type=float, default=5.8, help="log10 Tvir, default 5.8")
     arguments = parser.parse_args()
+    for name in ("calibration.json", "predictions.csv"):
+        if not (arguments.run / name).exists():
+            parser.error(f"{arguments.run / name} is missing; `dawn21 evaluate RUN DATA` writes it")
     calibration = json.loads((arguments.run / "calibration.json").read_text())
     light_cones = defaultdict(list)
     with (arguments.run / "predictions.csv").open() as file:

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::model_argument;
+use super::known_light_cones;
 use super::output::{line, note};
 use super::progress::Items;
 use super::{CommandError, Threads};
@@ -50,8 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         )));
     }
     if record.is_some() && !arguments.quiet {
-        // Those of the validation are what calibrations are made of.
-        model_argument::warn_of_known_light_cones(&run, &dataset, &[Part::Train])?;
+        known_light_cones::warn_before_calibration(&run, &dataset)?;
     }
     let mut bar = None;
     let progress = |done, count| {

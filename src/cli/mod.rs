@@ -16,6 +16,7 @@ mod import_model;
 mod info;
 mod inspect;
 mod interrupt;
+mod known_light_cones;
 mod model_argument;
 mod output;
 mod predict;

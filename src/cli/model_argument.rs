@@ -3,10 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use super::CommandError;
-use super::output::note;
-use crate::data::dataset::Dataset;
-use crate::data::split::Part;
-use crate::data::split_table::SplitTable;
 use crate::model::model_file::{self, Model};
 use crate::run_directory::RunDirectory;
 use crate::training::checkpoint;
@@ -44,30 +40,4 @@ pub(super) fn open(path: &Path, weights: Weights) -> Result<(PathBuf, Model), Co
         ))),
         Weights::Last => Ok((run.checkpoint(), checkpoint::read_model(&run.checkpoint())?)),
     }
-}
-
-/// Light-cones of a training are known again by their parameters: other planes of them are other data.
-pub(super) fn warn_of_known_light_cones(
-    run: &RunDirectory,
-    dataset: &Dataset,
-    parts: &[Part],
-) -> Result<(), CommandError> {
-    let table = SplitTable::read(&run.split())?;
-    let all = 0..dataset.light_cones().len();
-    let known = table.and_then(|table| table.count_known(dataset, all, parts));
-    let (data, run) = (dataset.directory().display(), run.path().display());
-    match known {
-        Some(0) => {}
-        Some(known) => note(format_args!(
-            "warning: {known} of {} light-cones in {data} have the parameters of light-cones that {run} was trained or \
-             validated on; if their initial conditions are the same too, scores and uncertainties look better than they \
-             are",
-            dataset.light_cones().len(),
-        )),
-        None => note(format_args!(
-            "note: the parameters of the light-cones that {run} was trained on are not recorded in its split.csv; whether \
-             some of them are in {data} is not known"
-        )),
-    }
-    Ok(())
 }

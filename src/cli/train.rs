@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use super::calibrate;
 use super::interrupt::{INTERRUPTED, stop_flag};
+use super::known_light_cones;
 use super::output::{line, note};
 use super::progress::TrainingProgress;
 use super::{CommandError, Threads};
@@ -140,16 +141,12 @@ fn start(arguments: &Arguments, dataset: &Dataset) -> Result<Prepared, CommandEr
     preparation::engine(dataset, &slicing, &config, &architecture, images.len())?;
     let initial = match &arguments.init_from {
         Some(path) => {
-            if !arguments.quiet {
-                initial_weights::warn_of_known_light_cones(path, dataset, &split)?;
-            }
             let (description, quiet) = (&description, arguments.quiet);
-            Some(initial_weights::read(
-                path,
-                description,
-                &architecture,
-                quiet,
-            )?)
+            let weights = initial_weights::read(path, description, &architecture, quiet)?;
+            if !quiet {
+                known_light_cones::warn_before_training(path, dataset, &split)?;
+            }
+            Some(weights)
         }
         None => None,
     };

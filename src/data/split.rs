@@ -36,7 +36,7 @@ impl Default for SplitConfig {
 }
 
 /// A part of the data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
     /// Fits the weights.
@@ -45,19 +45,6 @@ pub enum Part {
     Validation,
     /// Judges the result, never seen before.
     Test,
-}
-
-impl Part {
-    /// The part of this name in `split.csv`.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        match name {
-            "train" => Some(Self::Train),
-            "validation" => Some(Self::Validation),
-            "test" => Some(Self::Test),
-            _ => None,
-        }
-    }
 }
 
 /// Numbers of the light-cones in each part, in the order of the table.

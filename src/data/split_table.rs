@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+use serde::de::{IntoDeserializer, value::Error as UnknownName};
+
 use super::DataError;
 use super::dataset::Dataset;
 use super::parameter_table::LightCone;
@@ -108,8 +111,9 @@ impl SplitTable {
                 id: record[id].to_string(),
                 parameters: parameters.collect::<Result<_, _>>()?,
             };
-            let known = Part::from_name(&record[part]);
-            let known = known.ok_or_else(|| wrong(part, "train, validation or test"))?;
+            let known: Result<Part, UnknownName> =
+                Part::deserialize(record[part].into_deserializer());
+            let known = known.map_err(|_| wrong(part, "train, validation or test"))?;
             rows.push((light_cone, known));
         }
         Ok(Some(Self {

@@ -68,6 +68,20 @@ pub(crate) fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8 path")
 }
 
+/// Copies what makes a run, without checkpoints, figures and scores.
+pub(crate) fn copy_run(run: &Path, copy: &Path) {
+    fs::create_dir_all(copy).expect("directory");
+    for name in [
+        "run.toml",
+        "split.csv",
+        "history.csv",
+        "model.safetensors",
+        "calibration.json",
+    ] {
+        fs::copy(run.join(name), copy.join(name)).expect("copy");
+    }
+}
+
 /// The manifest of a small data set with two parameters.
 pub(crate) fn small_manifest() -> Manifest {
     let parameter = |name: &str, min, max| ParameterDescription {

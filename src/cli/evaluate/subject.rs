@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use super::{Arguments, PartArgument};
 use crate::cli::model_argument::{self, Weights};
 use crate::cli::output::note;
-use crate::cli::{CommandError, calibrate};
+use crate::cli::{CommandError, calibrate, known_light_cones};
 use crate::data::dataset::Dataset;
 use crate::data::slices::Slicing;
-use crate::data::split::{Part, Split};
+use crate::data::split::Split;
 use crate::evaluation::calibration::Calibration;
 use crate::evaluation::results::read_metrics;
 use crate::model::model_file::Model;
@@ -176,8 +176,7 @@ fn own_split(
             ));
         }
         if !quiet {
-            let seen = [Part::Train, Part::Validation];
-            model_argument::warn_of_known_light_cones(run, dataset, &seen)?;
+            known_light_cones::warn_before_evaluation(run, dataset)?;
         }
         return Ok(None);
     }

@@ -5,13 +5,9 @@ use std::path::Path;
 use crate::cli::CommandError;
 use crate::cli::model_argument::{self, Weights};
 use crate::cli::output::note;
-use crate::data::dataset::Dataset;
-use crate::data::split::{Part, Split};
-use crate::data::split_table::SplitTable;
 use crate::model::architecture::Architecture;
 use crate::model::model_file::ModelDescription;
 use crate::model::parameters::Parameters;
-use crate::run_directory::RunDirectory;
 
 /// Weights of another model, if it is the same network for the same kind of data.
 pub(super) fn read(
@@ -56,29 +52,4 @@ pub(super) fn read(
         )));
     }
     Ok(model.parameters)
-}
-
-/// What the initial weights were trained on is no test of the new ones.
-pub(super) fn warn_of_known_light_cones(
-    path: &Path,
-    dataset: &Dataset,
-    split: &Split,
-) -> Result<(), CommandError> {
-    // A file alone says nothing about it.
-    let Some(table) = SplitTable::read(&RunDirectory::at(path).split())? else {
-        return Ok(());
-    };
-    let held_out = [Part::Validation, Part::Test].map(|part| split.light_cones(part));
-    let held_out = held_out.concat();
-    let count = held_out.len();
-    let known = table.count_known(dataset, held_out, &[Part::Train]);
-    if let Some(known) = known.filter(|&known| known > 0) {
-        note(format_args!(
-            "warning: {known} of the {count} light-cones for validation and test have the parameters of light-cones that {} \
-             was trained on: scores will look better than they are; give both runs the same data and `split`, or new \
-             light-cones to this one",
-            path.display()
-        ));
-    }
-    Ok(())
 }
