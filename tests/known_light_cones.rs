@@ -6,7 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use common::trained::{Trained, part, trained};
-use common::{copy_run, dawn21, fail, small_manifest, text, train_arguments, write_small_data};
+use common::{
+    copy_run, dawn21, fail, small_manifest, succeed, text, train_arguments, write_small_data,
+};
 use dawn21::data::manifest::Manifest;
 
 #[test]
@@ -44,6 +46,8 @@ fn other_planes_of_the_light_cones_of_a_training_are_warned_about() {
     let quiet = ["evaluate", text(&copy), text(&planes), "--quiet"];
     assert!(dawn21(&quiet).stderr.is_empty());
 
+    scores_of_known_light_cones_say_so(&copy, &planes, train + validation);
+
     // Runs of before the parameters were kept do not know.
     let split = fs::read_to_string(copy.join("split.csv")).expect("split");
     assert!(split.starts_with("id,part,level_true,period_true\n000,"));
@@ -69,6 +73,42 @@ fn other_planes_of_the_light_cones_of_a_training_are_warned_about() {
     ] {
         fs::write(copy.join("split.csv"), split.replacen(from, to, 1)).expect("write");
         fail(&["evaluate", text(&copy), text(&planes)], &[expected]);
+    }
+}
+
+/// Wherever the scores are shown, and not those of the test.
+fn scores_of_known_light_cones_say_so(run: &Path, planes: &Path, count: usize) {
+    let caution = format!("{count} of these 60 light-cones are of the training or the validation");
+    let evaluate = |arguments: &[&str]| {
+        let known = ["evaluate", text(run), "--out", text(run), "--quiet"];
+        succeed(&[&known, arguments].concat())
+    };
+    let shown = || {
+        let compared = dawn21(&["compare", text(run)]);
+        succeed(&["report", text(run), "--quiet"]);
+        let report = fs::read_to_string(run.join("report.html")).expect("report");
+        [
+            String::from_utf8_lossy(&compared.stderr).into_owned(),
+            report,
+        ]
+    };
+    assert!(evaluate(&[text(planes)]).contains(&caution));
+    for text in shown() {
+        assert!(text.contains(&caution), "{caution} in {text}");
+    }
+    let data = &trained().data;
+    let of_training = part(&trained().run, "train").len();
+    let training = evaluate(&[text(data), "--part", "train"]);
+    assert!(
+        training.contains(&format!("{of_training} of these {of_training} light-cones")),
+        "{training}"
+    );
+    assert!(!evaluate(&[text(data)]).contains("of these"));
+    for text in shown() {
+        assert!(
+            !text.contains("of the training or the validation"),
+            "{text}"
+        );
     }
 }
 

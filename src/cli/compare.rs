@@ -60,6 +60,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
                 run.run.path().display()
             ));
         }
+        if let Some(caution) = run.metrics.caution() {
+            note(format_args!(
+                "warning: {}: {caution}",
+                run.run.path().display()
+            ));
+        }
     }
     let first = &runs[0];
     for run in &runs[1..] {

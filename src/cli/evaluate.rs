@@ -197,6 +197,7 @@ fn metrics(
         fingerprint: subject.dataset.fingerprint(),
         part: subject.part.name().to_string(),
         light_cones: subject.light_cones.len(),
+        known_light_cones: subject.known_light_cones,
         images: scores.predictions,
         loss: answers.loss_of_first_images,
         bootstrap_seed: seed,

@@ -12,13 +12,17 @@ use crate::data::split::{Part, Split};
 use crate::data::split_table::SplitTable;
 use crate::run_directory::RunDirectory;
 
-/// Of other data than those of the training, for scores.
-pub(super) fn warn_before_evaluation(
+/// How many of other data than those of the training were part of it, for scores; none when that is not known.
+pub(super) fn before_evaluation(
     run: &RunDirectory,
     dataset: &Dataset,
-) -> Result<(), CommandError> {
-    let seen = [Part::Train, Part::Validation];
-    warn_of_other_data(run, dataset, &seen, "trained or validated on")
+    quiet: bool,
+) -> Result<Option<usize>, CommandError> {
+    let known = count(run, dataset, &[Part::Train, Part::Validation])?;
+    if !quiet {
+        warn_of_other_data(run, dataset, known, "trained or validated on");
+    }
+    Ok(known)
 }
 
 /// Of other data than those of the training, for uncertainties: light-cones of the validation are what these are made
@@ -27,18 +31,22 @@ pub(super) fn warn_before_calibration(
     run: &RunDirectory,
     dataset: &Dataset,
 ) -> Result<(), CommandError> {
-    warn_of_other_data(run, dataset, &[Part::Train], "trained on")
+    let known = count(run, dataset, &[Part::Train])?;
+    warn_of_other_data(run, dataset, known, "trained on");
+    Ok(())
 }
 
-fn warn_of_other_data(
+fn count(
     run: &RunDirectory,
     dataset: &Dataset,
     parts: &[Part],
-    seen: &str,
-) -> Result<(), CommandError> {
+) -> Result<Option<usize>, CommandError> {
     let table = SplitTable::read(&run.split())?;
     let all = 0..dataset.light_cones().len();
-    let known = table.and_then(|table| table.count_known(dataset, all, parts));
+    Ok(table.and_then(|table| table.count_known(dataset, all, parts)))
+}
+
+fn warn_of_other_data(run: &RunDirectory, dataset: &Dataset, known: Option<usize>, seen: &str) {
     let (data, run) = (dataset.directory().display(), run.path().display());
     match known {
         Some(0) => {}
@@ -52,7 +60,6 @@ fn warn_of_other_data(
              are among them is not known"
         )),
     }
-    Ok(())
 }
 
 /// What the initial weights, a run or a file, were trained on is no test of the new ones.

@@ -99,6 +99,13 @@ impl Split {
             .collect()
     }
 
+    /// How many of some light-cones are not of the test.
+    #[must_use]
+    pub fn count_seen(&self, light_cones: &[usize]) -> usize {
+        let parts = light_cones.iter().map(|&number| self.parts[number]);
+        parts.filter(|part| *part != Part::Test).count()
+    }
+
     /// Writes it as the [`SplitTable`] of the same light-cones.
     ///
     /// # Errors

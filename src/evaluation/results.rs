@@ -36,6 +36,10 @@ pub struct Metrics {
     pub part: String,
     /// Number of light-cones.
     pub light_cones: usize,
+    /// How many of these are of the training or the validation, or have the parameters of such; none when that is not
+    /// known.
+    #[serde(default)]
+    pub known_light_cones: Option<usize>,
     /// Number of images that the scores below count: the first one of each light-cone, as in the paper.
     pub images: usize,
     /// Mean squared error of the scaled outputs, as in training.
@@ -74,6 +78,19 @@ pub struct Metrics {
     /// The same of the calibrated means over both directions.
     #[serde(default)]
     pub coverage_of_mean_of_both_directions: Option<Vec<Coverage>>,
+}
+
+impl Metrics {
+    /// What to say of scores of light-cones that the network knows; none where it knows none, or where that is not
+    /// known.
+    #[must_use]
+    pub fn caution(&self) -> Option<String> {
+        let known = self.known_light_cones.filter(|&known| known > 0)?;
+        Some(format!(
+            "{known} of these {} light-cones are of the training or the validation, or have the parameters of such: the              scores are no test",
+            self.light_cones
+        ))
+    }
 }
 
 /// The light-cones that a calibration was made with.

@@ -187,6 +187,16 @@ fn score_tables(material: &RunMaterial) -> String {
             crate::evaluation::bootstrap::RESAMPLES,
             metrics.bootstrap_seed
         ));
+        let beside = material.beside.iter();
+        let beside = beside.map(|(name, metrics)| (name.as_str(), metrics));
+        for (name, metrics) in std::iter::once(("this run", metrics)).chain(beside) {
+            if let Some(caution) = metrics.caution() {
+                html.push_str(&format!(
+                    "<p class=\"note\">Of {}: {caution}.</p>\n",
+                    escape(name)
+                ));
+            }
+        }
         html.push_str(&tables::errors(metrics, parameters));
         html.push_str(
             "<p>Of the same images: the root mean squared error; the bias, mean of predicted minus true; and \

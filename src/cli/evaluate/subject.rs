@@ -30,6 +30,8 @@ pub(super) struct Subject {
     pub(super) part: PartArgument,
     /// Their numbers in the data.
     pub(super) light_cones: Vec<usize>,
+    /// How many of these the network knows from its training or validation; none when that is not known.
+    pub(super) known_light_cones: Option<usize>,
 }
 
 impl Subject {
@@ -46,6 +48,11 @@ impl Subject {
             None => None,
         };
         let (part, light_cones) = choose_light_cones(arguments, &run, &dataset, split.as_ref())?;
+        let known_light_cones = match &split {
+            Some(split) => Some(split.count_seen(&light_cones)),
+            None if record.is_none() => None,
+            None => known_light_cones::before_evaluation(&run, &dataset, arguments.quiet)?,
+        };
         Ok(Self {
             run,
             record,
@@ -56,6 +63,7 @@ impl Subject {
             split,
             part,
             light_cones,
+            known_light_cones,
         })
     }
 
@@ -174,9 +182,6 @@ fn own_split(
                 run.path().display(),
                 arguments.data.display()
             ));
-        }
-        if !quiet {
-            known_light_cones::warn_before_evaluation(run, dataset)?;
         }
         return Ok(None);
     }

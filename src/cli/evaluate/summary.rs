@@ -59,6 +59,9 @@ pub(super) fn print(metrics: &Metrics) -> Result<(), CommandError> {
         "{} images of {} light-cones ({}){epoch}, loss {:.6}",
         metrics.images, metrics.light_cones, metrics.part, metrics.loss
     ))?;
+    if let Some(caution) = metrics.caution() {
+        line(caution)?;
+    }
     print_image_sets(metrics)?;
     for images in IMAGES {
         let Some(coverage) = images.coverage(metrics) else {
