@@ -10,10 +10,13 @@ use common::training::{small_data, train};
 use common::{copy_run, fail, small_manifest, succeed, text, train_arguments, write_small_data};
 use dawn21::data::scaling::InputScaling;
 use dawn21::data::slices::SliceConfig;
+use dawn21::data::symmetry::Symmetries;
 use dawn21::model::architecture::Architecture;
+use dawn21::model::description::ModelDescription;
 use dawn21::model::ensemble::{EnsembleError, merge};
+use dawn21::model::inference::Predict;
 use dawn21::model::layer_spec::{LayerSpec, WindowSize};
-use dawn21::model::model_file::{Model, ModelDescription};
+use dawn21::model::model_file::Model;
 use dawn21::model::network::Network;
 use dawn21::model::parameters::Parameters;
 use dawn21::training::config::{Config, ConfigSources};
@@ -42,7 +45,7 @@ fn model(layers: &[LayerSpec], seed: u64) -> Model {
 
 /// Outputs for two images.
 fn outputs(model: &Model) -> Vec<f32> {
-    let mut engine = model.engine().expect("an engine");
+    let mut engine = model.inference().expect("an engine");
     let cells = 2 * IMAGE[0] * IMAGE[1];
     *engine.input_mut() = (0..cells)
         .map(|i| 0.5 + 0.5 * (0.37 * i as f32).sin())
@@ -51,7 +54,8 @@ fn outputs(model: &Model) -> Vec<f32> {
 }
 
 fn merged(members: &[Model]) -> Model {
-    let (description, architecture, parameters) = merge(members).expect("alike");
+    let (description, architecture, parameters) =
+        merge(members, Symmetries::default()).expect("alike");
     Model {
         description,
         network: Network::new(architecture),
@@ -101,10 +105,10 @@ fn outputs_are_the_mean_of_those_of_the_members() {
 #[test]
 fn what_cannot_be_merged_is_refused() {
     let layers = layers_of("deep");
-    let refused = |members: &[Model]| merge(members).expect_err("refused");
-    assert_eq!(refused(&[]), EnsembleError::TooFew { found: 0 });
+    let refused = |members: &[Model]| merge(members, Symmetries::default()).expect_err("refused");
+    assert_eq!(refused(&[]), EnsembleError::OneAnswer);
     let one = [model(&layers, 1)];
-    assert_eq!(refused(&one), EnsembleError::TooFew { found: 1 });
+    assert_eq!(refused(&one), EnsembleError::OneAnswer);
 
     let others = [
         model(&layers, 1),
@@ -225,8 +229,11 @@ fn an_ensemble_is_a_run_of_its_own() {
     assert!(onnx.is_file());
     let last = ["predict", text(&ensemble), text(&cube), "--weights", "last"];
     fail(&last, &["no last weights", "an ensemble"]);
-    let output = common::dawn21(&["ensemble", text(&first), "--out", text(&path("one"))]);
-    assert_eq!(output.status.code(), Some(2), "a mean of one");
+    fail(
+        &["ensemble", text(&first), "--out", text(&path("one"))],
+        &["two or more models, or other views of an image"],
+    );
+    assert!(!path("one").exists());
 }
 
 #[test]

@@ -50,6 +50,13 @@ fn the_experiment_runs_small_and_goes_on_where_it_stopped() {
             "{table}"
         );
     }
+    assert!(
+        table.contains("| stable-symmetric-1-2, mean of images | 1 |"),
+        "{table}"
+    );
+    let commands = work.join("runs/paper-symmetric-1-2/commands.tsv");
+    let commands = fs::read_to_string(commands).expect("commands");
+    assert!(commands.contains("--shifts 5 --flip --out"), "{commands}");
     // The network of both seeds gives the mean of their predictions.
     let table = fs::read_to_string(work.join("results/r2-range.md")).expect("table");
     let scores = |name: &str| -> Vec<f64> {

@@ -12,6 +12,7 @@ use dawn21::data::dataset::Dataset;
 use dawn21::data::manifest::Manifest;
 use dawn21::data::scaling::{InputScaling, TargetScaling};
 use dawn21::data::slices::{SliceConfig, Slicing};
+use dawn21::data::symmetry::Symmetry;
 use dawn21::training::schedule::{CosineDecay, WeightAveraging};
 
 const ALL: Augmentation = Augmentation {
@@ -65,10 +66,10 @@ fn augmented_images_are_the_cells_of_the_cube_under_a_symmetry() {
             );
             let bytes = bytes.expect("cube");
             let cells: &[f32] = bytemuck::cast_slice(&bytes);
-            seen[usize::from(view.flipped)][usize::from(view.transposed)] += 1;
+            seen[usize::from(view.symmetry.flipped)][usize::from(view.transposed)] += 1;
             for row in 0..6 {
-                let mirrored = if view.flipped { 5 - row } else { row };
-                let along = (mirrored + view.shift) % 6;
+                let mirrored = if view.symmetry.flipped { 5 - row } else { row };
+                let along = (mirrored + view.symmetry.shift) % 6;
                 let [x, y] = match view.transposed {
                     false => [along, view.plane],
                     true => [view.plane, along],
@@ -117,12 +118,16 @@ fn views_depend_on_seed_epoch_and_image_alone_and_switches_are_independent() {
         assert_eq!(
             shifted,
             View {
-                shift: all.shift,
+                symmetry: Symmetry {
+                    shift: all.symmetry.shift,
+                    flipped: false,
+                },
                 ..none
             }
         );
     }
-    let shifts: std::collections::HashSet<usize> = many(1, 2, 0).iter().map(|v| v.shift).collect();
+    let shifts: std::collections::HashSet<usize> =
+        many(1, 2, 0).iter().map(|v| v.symmetry.shift).collect();
     let planes: std::collections::HashSet<usize> = many(1, 2, 0).iter().map(|v| v.plane).collect();
     assert_eq!((shifts.len(), planes.len()), (6, 6));
 }

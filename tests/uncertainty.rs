@@ -9,6 +9,7 @@ use common::trained::{Row, Trained, cube, field, image_of, part, rows, trained};
 use common::{copy_run, dawn21, fail, small_manifest, succeed, text, write_small_data};
 use dawn21::data::manifest::{Cosmology, GILLET_2019, Manifest};
 use dawn21::data::scaling::TargetScaling;
+use dawn21::data::symmetry::Symmetries;
 use dawn21::evaluation::sensitivity::{first_layer_response, saliency};
 use dawn21::model::activations::Mode;
 use dawn21::model::model_file::{self, Model};
@@ -353,7 +354,18 @@ fn model_and_image() -> (Model, Vec<f32>) {
 
 #[test]
 fn saliency_is_the_derivative_of_the_parameters_by_the_cells() {
-    let (model, mut image) = model_and_image();
+    let every_row_and_mirrored = Symmetries {
+        shifts: 8,
+        flip: true,
+    };
+    for symmetries in [Symmetries::default(), every_row_and_mirrored] {
+        check_saliency(symmetries);
+    }
+}
+
+fn check_saliency(symmetries: Symmetries) {
+    let (mut model, mut image) = model_and_image();
+    model.description = model.description.with_symmetries(symmetries);
     // One cell colder than the network can tell.
     image[7 * 40 + 3] = 0.0;
     let maps = saliency(&model, &image).expect("an image of the model");
@@ -362,14 +374,27 @@ fn saliency_is_the_derivative_of_the_parameters_by_the_cells() {
     let scaling = TargetScaling::new(&model.description.parameters);
     let outputs = |cell: usize, change: f64| -> Vec<f64> {
         let mut activations = model.network.activations::<f64>();
+        let mut changed: Vec<f64> = image.iter().map(|&v| f64::from(v)).collect();
+        changed[cell] += change;
+        let rows: Vec<&[f64]> = changed.chunks(40).collect();
         let input = activations.input_mut();
-        *input = image.iter().map(|&v| f64::from(v)).collect();
-        input[cell] += change;
+        for shift in 0..symmetries.shifts {
+            let mut view = rows.clone();
+            view.rotate_left(shift);
+            input.extend(view.concat());
+            if symmetries.flip {
+                view.reverse();
+                input.extend(view.concat());
+            }
+        }
         let forward = model
             .network
             .forward(&parameters, &mut activations, Mode::Inference);
         forward.expect("shapes");
-        scaling.unscale(activations.output()).collect()
+        let views = activations.output().chunks(2);
+        let count = views.len() as f64;
+        let sums = views.fold([0.0; 2], |[a, b], view| [a + view[0], b + view[1]]);
+        scaling.unscale(&sums.map(|sum| sum / count)).collect()
     };
     let [low, high] = model.description.input.clip_mk;
     let step = 1e-7;

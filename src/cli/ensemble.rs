@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use super::CommandError;
 use super::output::{line, note};
+use crate::data::manifest::Manifest;
+use crate::data::slices::Slicing;
 use crate::data::split_table::SplitTable;
+use crate::data::symmetry::Symmetries;
+use crate::model::description::ModelDescription;
 use crate::model::ensemble::{self, EnsembleError};
 use crate::model::model_file::{self, Model};
 use crate::run_directory::RunDirectory;
@@ -15,9 +19,16 @@ use crate::training::run_record::RunRecord;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Two or more runs of one network on the same light-cones, e.g. with other seeds
-    #[arg(required = true, num_args = 2.., value_name = "RUN")]
+    /// Runs of one network on the same light-cones, e.g. with other seeds; without --shifts and --flip two or more
+    #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
+    /// The mean over so many shifts of each image along the sky, evenly spaced, around the edges of the periodic box;
+    /// for images as wide as that. A prediction takes as many times as long
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    shifts: usize,
+    /// The mean over each image and its mirror image on the sky. A prediction takes twice as long
+    #[arg(long)]
+    flip: bool,
     /// Run directory to create
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
@@ -26,7 +37,7 @@ pub(super) struct Arguments {
     quiet: bool,
 }
 
-/// Makes one network of the best weights of several runs, whose outputs are the mean of theirs.
+/// Makes one network of the best weights of some runs, whose outputs are the mean of theirs and over views of an image.
 pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let members = arguments.runs.iter().map(|path| Member::open(path));
     let members: Vec<Member> = members.collect::<Result<_, _>>()?;
@@ -36,9 +47,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         note_differences(&members)?;
     }
     let record = members[0].record.clone();
+    let symmetries = Symmetries {
+        shifts: arguments.shifts,
+        flip: arguments.flip,
+    };
     let models: Vec<Model> = members.into_iter().map(|member| member.model).collect();
     let (description, architecture, parameters) =
-        ensemble::merge(&models).map_err(|error| match error {
+        ensemble::merge(&models, symmetries).map_err(|error| match error {
             EnsembleError::Differ { number, field } => CommandError::Usage(format!(
                 "{} has other {field} than {}; an ensemble is made of models that differ in their weights alone",
                 arguments.runs[number - 1].display(),
@@ -46,7 +61,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             )),
             error => error.into(),
         })?;
-    let record = RunRecord::ensemble(&record, arguments.runs.clone(), architecture.specs());
+    check_images(&record, &description)?;
+    let record = RunRecord::ensemble(
+        &record,
+        arguments.runs.clone(),
+        architecture.specs(),
+        symmetries,
+    );
 
     let (run, _lock) = RunDirectory::create(&arguments.out)?;
     if let Some(split) = split {
@@ -54,9 +75,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     }
     model_file::write(&run.model(), &description, &architecture, &parameters)?;
     record.write(&run.record())?;
+    let networks = match models.len() {
+        1 => "1 network".to_string(),
+        count => format!("{count} networks"),
+    };
+    let views = match description.symmetries.is_none() {
+        true => String::new(),
+        false => format!(" over {}", description.symmetries),
+    };
     line(format_args!(
-        "mean of {} networks of {} parameters: {}",
-        models.len(),
+        "mean of {networks} of {} parameters{views}: {}",
         models[0].parameters.trainable_count(),
         run.model().display()
     ))?;
@@ -68,6 +96,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         ));
     }
     Ok(())
+}
+
+/// Where the light-cones of the training are at hand, they show whether their images have the symmetries; else those do
+/// that the model is used with.
+fn check_images(record: &RunRecord, description: &ModelDescription) -> Result<(), CommandError> {
+    let Ok(manifest) = Manifest::read(&record.data.directory) else {
+        return Ok(());
+    };
+    let Ok(slicing) = Slicing::new(&manifest, &description.slices) else {
+        return Ok(());
+    };
+    // Others may lie there now.
+    let plain = description.clone().with_symmetries(Symmetries::default());
+    match plain.check_geometry(&manifest, &slicing) {
+        Ok(()) => Ok(description.check_geometry(&manifest, &slicing)?),
+        Err(_) => Ok(()),
+    }
 }
 
 /// A run that becomes part of an ensemble.

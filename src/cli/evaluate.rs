@@ -154,9 +154,13 @@ impl Answers {
         let input = model.description.input;
         let reader = ImageReader::new(dataset, &slicing, input, scaling.clone())?;
         let mut progress = Items::new("images", images.len(), arguments.quiet);
-        let predictions = predict(&mut model.engine()?, &reader, &images, BATCH_SIZE, |done| {
-            progress.update(done)
-        })?;
+        let predictions = predict(
+            &mut model.inference()?,
+            &reader,
+            &images,
+            BATCH_SIZE,
+            |done| progress.update(done),
+        )?;
         Ok(Self {
             images: in_physical_units(&predictions, &images, dataset, &scaling),
             loss_of_first_images: predictions.of_first_images(&images).loss(),
@@ -192,6 +196,7 @@ fn metrics(
         model: subject.model_file.display().to_string(),
         epoch: subject.model.description.epoch,
         weights: Some(subject.model.parameters.digest()),
+        symmetries: subject.model.description.symmetries,
         training_images_per_light_cone: subject.training_images_per_light_cone(),
         data: arguments.data.display().to_string(),
         fingerprint: subject.dataset.fingerprint(),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::CommandError;
 use super::model_argument::{self, Weights};
-use super::output::line;
+use super::output::{line, note};
 use crate::model::exchange::{keras, onnx};
 use crate::model::model_file;
 
@@ -83,7 +83,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             "safetensors, a state_dict of torch.nn.Sequential"
         }
     };
-    line(format_args!("{}: {about}", out.display()))
+    line(format_args!("{}: {about}", out.display()))?;
+    let symmetries = model.description.symmetries;
+    if !symmetries.is_none() {
+        note(format_args!(
+            "note: what other programs make of it is the answer to an image as it is; dawn21 takes the mean over {symmetries}"
+        ));
+    }
+    Ok(())
 }
 
 /// Whether two names lead to one existing file.

@@ -8,7 +8,7 @@ use crate::data::DataError;
 use crate::data::cube::{Cube, CubeError};
 use crate::data::manifest::{Cosmology, MANIFEST_FILE, Manifest};
 use crate::data::slices::{SliceIndex, Slicing};
-use crate::model::model_file::ModelDescription;
+use crate::model::description::ModelDescription;
 
 /// For `--shape X,Y,Z`: cells of a cube.
 pub(super) fn parse_shape(text: &str) -> Result<[usize; 3], String> {

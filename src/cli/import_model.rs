@@ -7,11 +7,13 @@ use super::model_argument::{self, Weights};
 use super::output::{line, note};
 use crate::data::manifest::Manifest;
 use crate::data::slices::{SliceConfig, Slicing};
+use crate::data::symmetry::Symmetries;
 use crate::model::architecture::Architecture;
+use crate::model::description::ModelDescription;
 use crate::model::exchange;
 use crate::model::exchange::architecture_file::ArchitectureFile;
 use crate::model::exchange::keras::DataFormat;
-use crate::model::model_file::{self, ModelDescription, ModelError};
+use crate::model::model_file::{self, ModelError};
 use crate::model::summary::Summary;
 use crate::run_directory::RunDirectory;
 use crate::training::run_record::ImportRecord;
@@ -124,7 +126,8 @@ fn describe(arguments: &Arguments) -> Result<(ModelDescription, Architecture), C
                 source,
             })?;
     let description = ModelDescription::new(&architecture, &manifest, input, slices);
-    Ok((description, architecture))
+    let symmetries = like.map_or_else(Symmetries::default, |like| like.symmetries);
+    Ok((description.with_symmetries(symmetries), architecture))
 }
 
 /// What the images are, and their rows and columns: from exactly one of three places.

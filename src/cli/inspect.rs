@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
             images.len()
         )));
     };
-    let predictions = predictor.predict(&located, &mut predictor.model.engine()?)?;
+    let predictions = predictor.predict(&located, &mut predictor.model.inference()?)?;
     let prediction = &predictions[arguments.image];
 
     let mut rows = vec![["parameter", "value", "uncertainty", "bias", "unit"].map(String::from)];

@@ -51,7 +51,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     };
     writeln!(output, "file,{place},{}", predictor.csv_header())?;
     let mut progress = Items::new("files", arguments.files.len(), arguments.quiet);
-    let mut engine = predictor.model.engine()?;
+    let mut engine = predictor.model.inference()?;
     for (done, file) in arguments.files.iter().enumerate() {
         let located = locate(file, arguments.shape, &predictor.model.description)?;
         let located = match arguments.both_directions {

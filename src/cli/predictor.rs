@@ -11,7 +11,7 @@ use crate::evaluation::domain::ImageFeatures;
 use crate::evaluation::image_statistics::{structure, temperatures};
 use crate::evaluation::prediction::PredictionError;
 use crate::evaluation::recovery::Recovery;
-use crate::model::engine::Engine;
+use crate::model::inference::{Inference, Predict};
 use crate::model::model_file::Model;
 use crate::run_directory::CALIBRATION_FILE;
 
@@ -66,7 +66,7 @@ impl Predictor {
     pub(super) fn predict(
         &self,
         located: &Located,
-        engine: &mut Engine,
+        engine: &mut Inference,
     ) -> Result<Vec<Prediction>, CommandError> {
         let slicing = &located.slicing;
         let images = slicing.images();

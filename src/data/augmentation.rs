@@ -11,6 +11,7 @@ use super::DataError;
 use super::batches::ImageIndex;
 use super::manifest::Manifest;
 use super::slices::{SliceIndex, Slicing};
+use super::symmetry::Symmetry;
 
 /// The `[training.augmentation]` table; all off in the paper.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,10 +38,8 @@ pub struct View {
     pub first_row: usize,
     /// Rows are those at constant x.
     pub transposed: bool,
-    /// Row 0 of the image is this row of the slice; those before it come last.
-    pub shift: usize,
-    /// Rows are in descending order.
-    pub flipped: bool,
+    /// How its rows are shown.
+    pub symmetry: Symmetry,
 }
 
 impl View {
@@ -51,16 +50,14 @@ impl View {
             plane: slice.stored_plane,
             first_row: slice.first_row,
             transposed: slice.transposed,
-            shift: 0,
-            flipped: false,
+            symmetry: Symmetry::default(),
         }
     }
 
     /// (x, y) of row `row` of an image of `rows` rows.
     #[must_use]
     pub fn sky_position(&self, row: usize, rows: usize) -> [usize; 2] {
-        let row = if self.flipped { rows - 1 - row } else { row };
-        let along = self.first_row + (row + self.shift) % rows;
+        let along = self.first_row + self.symmetry.source_row(row, rows);
         match self.transposed {
             false => [along, self.plane],
             true => [self.plane, along],
@@ -115,10 +112,10 @@ impl Augmentation {
         let bits = generator.next_u64();
         let shift = generator.random_range(0..slicing.rows());
         let plane = generator.random_range(0..stored_planes);
-        view.flipped = self.flip && bits & 1 == 1;
+        view.symmetry.flipped = self.flip && bits & 1 == 1;
         view.transposed ^= self.transpose && bits & 2 == 2;
         if self.shift {
-            view.shift = shift;
+            view.symmetry.shift = shift;
         }
         if self.any_plane {
             view.plane = plane;

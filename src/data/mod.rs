@@ -12,6 +12,7 @@ pub mod scaling;
 pub mod slices;
 pub mod split;
 pub mod split_table;
+pub mod symmetry;
 
 use std::path::PathBuf;
 

@@ -16,8 +16,10 @@ use super::results::CalibrationSource;
 use super::spread::{self, SpreadFactor};
 use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::data::slices::ImageSet;
+use crate::data::symmetry::Symmetries;
+use crate::model::description::ModelDescription;
 use crate::model::execution::ExecutionError;
-use crate::model::model_file::{Model, ModelDescription};
+use crate::model::model_file::Model;
 
 pub use measure::CalibrationData;
 
@@ -69,6 +71,9 @@ pub struct Calibration {
     /// Digest of the weights; calibrations of before it was kept have none.
     #[serde(default)]
     pub weights: Option<String>,
+    /// Views of an image that its predictions are the mean over.
+    #[serde(default, skip_serializing_if = "Symmetries::is_none")]
+    pub symmetries: Symmetries,
     /// Fingerprint of the data that it was measured with.
     pub fingerprint: String,
     /// Number of light-cones that it was measured with.
@@ -111,8 +116,8 @@ pub enum CalibrationError {
     },
     /// It was made for other weights than those of the model.
     #[error(
-        "{}: made for other weights than the model has; `dawn21 evaluate RUN DATA` with the data of the training makes it \
-         anew, `dawn21 calibrate RUN DATA` that of an imported model",
+        "{}: made for other weights, or other views of an image, than the model has; `dawn21 evaluate RUN DATA` with the \
+         data of the training makes it anew, `dawn21 calibrate RUN DATA` that of an imported model",
         path.display()
     )]
     OtherWeights {
@@ -170,7 +175,7 @@ impl ParameterCalibration {
 }
 
 impl Calibration {
-    /// Whether it was made for the weights of a model.
+    /// Whether it was made for the weights of a model, and the views of an image that it is asked about.
     #[must_use]
     pub fn is_of(&self, model: &Model) -> bool {
         let description = &model.description;
@@ -180,6 +185,7 @@ impl Calibration {
             description.validation_loss,
         );
         (self.epoch, self.step, self.validation_loss) == place
+            && self.symmetries == description.symmetries
             && self
                 .weights
                 .as_ref()

@@ -7,7 +7,7 @@ use crate::data::DataError;
 use crate::data::batches::{ImageIndex, ImageReader, batch_ranges};
 use crate::data::dataset::Dataset;
 use crate::data::scaling::TargetScaling;
-use crate::model::engine::Engine;
+use crate::model::inference::Predict;
 
 /// Why a prediction failed.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +72,7 @@ impl Predictions {
 /// # Errors
 /// [`PredictionError`] when an image cannot be read.
 pub fn predict(
-    engine: &mut Engine,
+    engine: &mut impl Predict,
     reader: &ImageReader<'_>,
     images: &[ImageIndex],
     batch_size: usize,

@@ -12,6 +12,7 @@ use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::data::dataset::Dataset;
 use crate::data::manifest::ParameterDescription;
 use crate::data::slices::Slicing;
+use crate::data::symmetry::Symmetries;
 
 /// The content of `metrics.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,9 @@ pub struct Metrics {
     /// Digest of its weights; evaluations of before it was kept have none.
     #[serde(default)]
     pub weights: Option<String>,
+    /// Views of an image that its predictions are the mean over.
+    #[serde(default, skip_serializing_if = "Symmetries::is_none")]
+    pub symmetries: Symmetries,
     /// Images of each light-cone that it was trained on; none when that is not known.
     #[serde(default)]
     pub training_images_per_light_cone: Option<usize>,

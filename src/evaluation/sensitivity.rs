@@ -46,7 +46,48 @@ pub fn first_layer_response(model: &Model, image: &[f32]) -> Result<Option<Respo
 /// [`ShapeError`] when the image is not of the model's size.
 pub fn saliency(model: &Model, image: &[f32]) -> Result<Vec<Vec<f32>>, ShapeError> {
     let parameters = &model.description.parameters;
-    let outputs = parameters.len();
+    let [low, high] = model.description.input.clip_mk;
+    let gradients = gradients(model, image)?;
+    let maps = gradients.chunks(model.network.image_len());
+    Ok(maps
+        .zip(parameters)
+        .map(|(map, parameter)| {
+            let factor = ((parameter.max - parameter.min) / (high - low)) as f32;
+            let cells = map.iter().zip(image);
+            cells
+                .map(|(gradient, cell)| {
+                    let clipped = *cell <= 0.0 || *cell >= 1.0;
+                    if clipped { 0.0 } else { factor * gradient }
+                })
+                .collect()
+        })
+        .collect())
+}
+
+/// The derivative of every output with respect to every scaled cell: the mean over the views that the model's answers
+/// are the mean of.
+fn gradients(model: &Model, image: &[f32]) -> Result<Vec<f32>, ShapeError> {
+    let [rows, columns] = model.description.image;
+    let (symmetries, outputs) = (
+        model.description.symmetries,
+        model.description.parameters.len(),
+    );
+    let mut mean = vec![0.0; outputs * image.len()];
+    let mut view = vec![0.0; image.len()];
+    for symmetry in symmetries.views(rows) {
+        symmetry.show(image, columns, &mut view);
+        let of_view = gradients_of_view(model, &view)?;
+        let weight = 1.0 / symmetries.count() as f32;
+        let maps = mean
+            .chunks_exact_mut(image.len())
+            .zip(of_view.chunks(image.len()));
+        maps.for_each(|(mean, of_view)| symmetry.add_back(weight, of_view, columns, mean));
+    }
+    Ok(mean)
+}
+
+fn gradients_of_view(model: &Model, image: &[f32]) -> Result<Vec<f32>, ShapeError> {
+    let outputs = model.description.parameters.len();
     let mut activations = model.network.activations();
     // The same image once for every output: one forward and one backward pass for all of them.
     *activations.input_mut() = image.repeat(outputs);
@@ -65,21 +106,5 @@ pub fn saliency(model: &Model, image: &[f32]) -> Result<Vec<Vec<f32>>, ShapeErro
     model
         .network
         .backward(&model.parameters, &mut activations, &mut discarded, true)?;
-    let [low, high] = model.description.input.clip_mk;
-    let maps = activations
-        .input_gradient()
-        .chunks(model.network.image_len());
-    Ok(maps
-        .zip(parameters)
-        .map(|(map, parameter)| {
-            let factor = ((parameter.max - parameter.min) / (high - low)) as f32;
-            let cells = map.iter().zip(image);
-            cells
-                .map(|(gradient, cell)| {
-                    let clipped = *cell <= 0.0 || *cell >= 1.0;
-                    if clipped { 0.0 } else { factor * gradient }
-                })
-                .collect()
-        })
-        .collect())
+    Ok(activations.input_gradient().to_vec())
 }

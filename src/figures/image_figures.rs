@@ -7,6 +7,7 @@ use crate::data::manifest::{Cosmology, ParameterDescription};
 use crate::data::scaling::{InputScaling, TargetScaling};
 use crate::evaluation::prediction::PredictionError;
 use crate::evaluation::sensitivity;
+use crate::model::inference::Predict;
 use crate::model::model_file::Model;
 
 /// An image as a network sees it, and as it is drawn.
@@ -40,7 +41,7 @@ fn scaled(input: &InputScaling, cells_mk: &[f32]) -> Vec<f32> {
 
 /// The parameters that a model reads out of an image, in physical units.
 pub(super) fn predicted(model: &Model, image: &ExampleImage) -> Result<Vec<f64>, FigureError> {
-    let mut engine = model.engine()?;
+    let mut engine = model.inference()?;
     engine.input_mut().clone_from(&image.scaled);
     let outputs = engine.predict().map_err(PredictionError::from)?;
     let outputs: Vec<f64> = outputs.iter().map(|&value| f64::from(value)).collect();

@@ -3,7 +3,7 @@
 use super::drawing::{Anchor, Drawing, Point};
 use super::palette::Ink;
 use crate::data::manifest::{Cosmology, Manifest};
-use crate::model::model_file::ModelDescription;
+use crate::model::description::ModelDescription;
 use crate::simulator::cosmology::{Distances, GILLET_2019};
 
 /// Frequency of the 21-cm line at rest, in MHz.

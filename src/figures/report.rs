@@ -9,6 +9,7 @@ use super::run_figures::{self, Section};
 use super::run_material::RunMaterial;
 use super::{FigureError, tables};
 use crate::atomic_file::write_bytes_atomically;
+use crate::data::symmetry::Symmetries;
 use crate::shell::quoted;
 use crate::training::run_record::RunRecord;
 
@@ -78,6 +79,16 @@ fn members(record: &RunRecord) -> Option<String> {
     (!members.is_empty()).then(|| escape(&members))
 }
 
+/// The views that the command of an ensemble asks for.
+fn options(symmetries: Symmetries) -> String {
+    let Symmetries { shifts, flip } = symmetries;
+    let shifts = match shifts {
+        1 => String::new(),
+        shifts => format!(" --shifts {shifts}"),
+    };
+    shifts + if flip { " --flip" } else { "" }
+}
+
 /// What was trained on what, and what is missing.
 fn summary(material: &RunMaterial) -> String {
     let description = &material.model.description;
@@ -95,9 +106,15 @@ fn summary(material: &RunMaterial) -> String {
                 escape(&record.data.source)
             ));
             if let Some(members) = members(record) {
+                facts.push(match record.members.len() {
+                    1 => format!("network of {members}"),
+                    count => format!("mean of {count} networks: {members}"),
+                });
+            }
+            if !description.symmetries.is_none() {
                 facts.push(format!(
-                    "mean of {} networks: {members}",
-                    record.members.len()
+                    "predictions are means over {} of an image",
+                    description.symmetries
                 ));
             }
             if !material.history.is_empty() {
@@ -246,7 +263,8 @@ fn settings(material: &RunMaterial) -> String {
     let data = escape(&quoted(&material.data_argument()));
     let train = material.record.as_ref().map_or(String::new(), |record| {
         if let Some(members) = members(record) {
-            return format!("dawn21 ensemble {members} --out REPEATED\n");
+            let options = options(record.symmetries);
+            return format!("dawn21 ensemble {members}{options} --out REPEATED\n");
         }
         let start = record.init_from.as_ref().map_or(String::new(), |from| {
             format!(" --init-from {}", escape(&quoted(from)))

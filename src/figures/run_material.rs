@@ -87,8 +87,11 @@ impl RunMaterial {
                 .weights
                 .as_ref()
                 .is_some_and(|w| *w != model.parameters.digest())
+                || metrics.symmetries != model.description.symmetries
             {
-                notes.push(format!("the scores are those of other weights; {anew}"));
+                notes.push(format!(
+                    "the scores are those of other weights, or of other views of an image; {anew}"
+                ));
             }
         }
         let trained_on = record.as_ref().map(|record| &record.data.directory);

@@ -1,4 +1,5 @@
-//! Several networks as one: its outputs are the mean of theirs.
+//! Several networks as one: its outputs are the mean of theirs, and of those to other views of an image where that is
+//! asked for.
 //!
 //! Networks of the same layers that were trained with other seeds make other errors, and their mean makes smaller ones
 //! (Hansen & Salamon 1990). The members stand side by side in one network of the same kind: each layer has the outputs
@@ -7,19 +8,37 @@
 //! the zeros are multiplied too: for n members n^2 of one, in the layers between the first and the last.
 
 use super::architecture::{Architecture, ArchitectureError};
+use super::description::ModelDescription;
 use super::layer::Layer;
 use super::layer_spec::LayerSpec;
-use super::model_file::{Model, ModelDescription};
+use super::model_file::Model;
 use super::parameters::{Parameters, Tensor};
+use crate::data::symmetry::Symmetries;
 
 /// Why networks cannot be made one.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum EnsembleError {
     /// A mean needs two.
-    #[error("an ensemble needs two or more models, found {found}")]
-    TooFew {
-        /// Number of models given.
-        found: usize,
+    #[error(
+        "an ensemble needs two or more models, or other views of an image; found one model and one view"
+    )]
+    OneAnswer,
+    /// There are not so many views of an image.
+    #[error("{shifts} shifts along the sky: an image has {rows} rows")]
+    Shifts {
+        /// Shifts asked for.
+        shifts: usize,
+        /// Rows of an image.
+        rows: usize,
+    },
+    /// Models that answer with means over views already.
+    #[error(
+        "the models answer with means over {symmetries} already; give the runs that they were made of, with other views, or \
+         these with none"
+    )]
+    SymmetricMembers {
+        /// Their views.
+        symmetries: Symmetries,
     },
     /// Two models differ in more than their weights.
     #[error(
@@ -52,20 +71,41 @@ pub enum EnsembleError {
     Architecture(#[from] ArchitectureError),
 }
 
-/// A model whose outputs are the mean of those of the members, but for rounding.
+/// A model whose outputs are the mean of those of the members, but for rounding, and over `symmetries` of an image.
+/// Without these it has those of its members.
 ///
 /// # Errors
-/// [`EnsembleError`] when there are fewer than two, they differ in more than their weights, or their layers do not allow
-/// it.
+/// [`EnsembleError`] when there is one answer that it could be the mean of, the members differ in more than their
+/// weights, their layers do not allow it, or their images have no such symmetries.
 pub fn merge(
     members: &[Model],
+    symmetries: Symmetries,
 ) -> Result<(ModelDescription, Architecture, Parameters<f32>), EnsembleError> {
-    let found = members.len();
     let [first, others @ ..] = members else {
-        return Err(EnsembleError::TooFew { found });
+        return Err(EnsembleError::OneAnswer);
+    };
+    let [rows, _] = first.description.image;
+    if !symmetries.fit(rows) {
+        let shifts = symmetries.shifts;
+        return Err(EnsembleError::Shifts { shifts, rows });
+    }
+    let own = first.description.symmetries;
+    let symmetries = match (symmetries.is_none(), own.is_none()) {
+        (false, false) => return Err(EnsembleError::SymmetricMembers { symmetries: own }),
+        (true, _) => own,
+        (false, true) => symmetries,
     };
     if others.is_empty() {
-        return Err(EnsembleError::TooFew { found });
+        if symmetries == own {
+            return Err(EnsembleError::OneAnswer);
+        }
+        let description = ModelDescription {
+            // That of one view.
+            validation_loss: None,
+            ..first.description.clone().with_symmetries(symmetries)
+        };
+        let architecture = first.network.architecture().clone();
+        return Ok((description, architecture, first.parameters.clone()));
     }
     for (number, other) in (2..).zip(others) {
         if let Some(field) = difference(&first.description, &other.description) {
@@ -82,7 +122,7 @@ pub fn merge(
         epoch: 0,
         step: members.iter().map(|m| m.description.step).sum(),
         validation_loss: None,
-        ..description.clone()
+        ..description.clone().with_symmetries(symmetries)
     };
     let parameters = merged_parameters(&architecture, members);
     Ok((description, architecture, parameters))
@@ -113,6 +153,7 @@ fn difference(a: &ModelDescription, b: &ModelDescription) -> Option<&'static str
         ),
         ("scalings of the input", a.input == b.input),
         ("parameters or ranges of them", a.parameters == b.parameters),
+        ("views of an image", a.symmetries == b.symmetries),
     ];
     same.iter().find(|(_, same)| !same).map(|(field, _)| *field)
 }

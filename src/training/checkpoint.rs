@@ -8,9 +8,8 @@ use super::history::EpochRecord;
 use super::schedule::Patience;
 use crate::atomic_file::FileError;
 use crate::model::architecture::Architecture;
-use crate::model::model_file::{
-    self, Model, ModelDescription, ModelError, file_tensors, read_parameters,
-};
+use crate::model::description::ModelDescription;
+use crate::model::model_file::{self, Model, ModelError, file_tensors, read_parameters};
 use crate::model::parameters::Parameters;
 use crate::tensor_file::{self, TensorData, TensorFile, TensorFileError};
 

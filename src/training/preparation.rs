@@ -7,10 +7,10 @@ use crate::data::dataset::Dataset;
 use crate::data::slices::Slicing;
 use crate::data::split::Split;
 use crate::model::architecture::Architecture;
+use crate::model::description::ModelDescription;
 use crate::model::engine::Engine;
 use crate::model::execution::Execution;
 use crate::model::layer::Layer;
-use crate::model::model_file::ModelDescription;
 use crate::run_directory::RunDirectory;
 
 /// The network and its description for a data set.

@@ -12,6 +12,7 @@ use super::history::EpochRecord;
 use super::schedule::Patience;
 use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::data::dataset::Dataset;
+use crate::data::symmetry::Symmetries;
 use crate::digest::hex;
 use crate::model::layer_spec::LayerSpec;
 
@@ -32,6 +33,9 @@ pub struct RunRecord {
     /// training.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<PathBuf>,
+    /// The views of an image that it is the mean over, beyond those that its members are.
+    #[serde(default, skip_serializing_if = "Symmetries::is_none")]
+    pub symmetries: Symmetries,
     /// The whole configuration, as resolved.
     pub config: Config,
 }
@@ -146,8 +150,8 @@ pub enum RunRecordError {
     },
     /// The run is the mean of others.
     #[error(
-        "{}: is the mean of {members} runs, so there is no training to continue; resume those and make their mean anew",
-        run.display()
+        "{}: is the mean of {}, so there is no training to continue; resume those and make their mean anew",
+        run.display(), if *members == 1 { "answers of 1 run".to_string() } else { format!("{members} runs") }
     )]
     Ensemble {
         /// The run directory.
@@ -193,13 +197,19 @@ impl RunRecord {
             },
             init_from,
             members: Vec::new(),
+            symmetries: Symmetries::default(),
             config,
         }
     }
 
     /// The record of the mean of several runs with the data and settings of `first`, as one network of `layers`.
     #[must_use]
-    pub fn ensemble(first: &Self, members: Vec<PathBuf>, layers: &[LayerSpec]) -> Self {
+    pub fn ensemble(
+        first: &Self,
+        members: Vec<PathBuf>,
+        layers: &[LayerSpec],
+        symmetries: Symmetries,
+    ) -> Self {
         let mut config = first.config.clone();
         config.layers = layers.to_vec();
         // It is in the layers.
@@ -210,6 +220,7 @@ impl RunRecord {
             data: first.data.clone(),
             init_from: None,
             members,
+            symmetries,
             config,
         }
     }

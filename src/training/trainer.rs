@@ -27,8 +27,9 @@ use crate::evaluation::metrics;
 use crate::evaluation::prediction::predict;
 use crate::model::activations::Mode;
 use crate::model::architecture::Architecture;
+use crate::model::description::ModelDescription;
 use crate::model::engine::Engine;
-use crate::model::model_file::{self, ModelDescription};
+use crate::model::model_file;
 use crate::model::parameters::Parameters;
 use crate::run_directory::RunDirectory;
 

@@ -55,8 +55,12 @@ pub(super) fn print(metrics: &Metrics) -> Result<(), CommandError> {
         0 => String::new(),
         epoch => format!(", epoch {epoch}"),
     };
+    let views = match metrics.symmetries.is_none() {
+        true => String::new(),
+        false => format!(", means over {}", metrics.symmetries),
+    };
     line(format_args!(
-        "{} images of {} light-cones ({}){epoch}, loss {:.6}",
+        "{} images of {} light-cones ({}){epoch}, loss {:.6}{views}",
         metrics.images, metrics.light_cones, metrics.part, metrics.loss
     ))?;
     if let Some(caution) = metrics.caution() {

@@ -6,7 +6,7 @@ use crate::cli::CommandError;
 use crate::cli::model_argument::{self, Weights};
 use crate::cli::output::note;
 use crate::model::architecture::Architecture;
-use crate::model::model_file::ModelDescription;
+use crate::model::description::ModelDescription;
 use crate::model::parameters::Parameters;
 
 /// Weights of another model, if it is the same network for the same kind of data.

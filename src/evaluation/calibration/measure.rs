@@ -17,7 +17,7 @@ use crate::evaluation::prediction::{
 use crate::evaluation::recovery::RecoveryCurve;
 use crate::evaluation::scores::mean_by_light_cone;
 use crate::evaluation::spread::SpreadFactor;
-use crate::model::engine::Engine;
+use crate::model::inference::{Inference, Predict};
 use crate::model::model_file::Model;
 
 /// Training images that define the domain; more would not change it.
@@ -52,7 +52,7 @@ impl Calibration {
         data: &CalibrationData<'_>,
         mut progress: impl FnMut(usize, usize),
     ) -> Result<Self, CalibrationError> {
-        let mut engine = model.engine()?;
+        let mut engine = model.inference()?;
         let unseen = Unseen::new(data.dataset, data.slicing, data.validation)?;
         let training = evenly_chosen(
             &all_images(data.training, data.slicing),
@@ -140,7 +140,7 @@ impl Calibration {
         let unseen = Unseen::new(dataset, slicing, &light_cones)?;
         let count = unseen.images();
         let (parameters, features) =
-            unseen.recoveries(model, &mut model.engine()?, |done| progress(done, count))?;
+            unseen.recoveries(model, &mut model.inference()?, |done| progress(done, count))?;
         Ok(Self::new(
             model,
             &unseen,
@@ -166,6 +166,7 @@ impl Calibration {
             step: description.step,
             validation_loss: description.validation_loss,
             weights: Some(model.parameters.digest()),
+            symmetries: description.symmetries,
             fingerprint: unseen.dataset.fingerprint(),
             light_cones,
             images: unseen.upright.len(),
@@ -220,7 +221,7 @@ impl<'a> Unseen<'a> {
     fn recoveries(
         &self,
         model: &Model,
-        engine: &mut Engine,
+        engine: &mut Inference,
         mut progress: impl FnMut(usize),
     ) -> Result<(Vec<ParameterCalibration>, Vec<ImageFeatures>), CalibrationError> {
         let description = &model.description;
@@ -300,12 +301,12 @@ struct Examined {
 }
 
 fn examine(
-    engine: &mut Engine,
+    engine: &mut Inference,
     reader: &ImageReader<'_>,
     images: &[ImageIndex],
     mut progress: impl FnMut(usize),
 ) -> Result<Examined, CalibrationError> {
-    let [rows, columns] = engine.architecture().image();
+    let [rows, columns] = engine.image();
     let mut predictions = Predictions::default();
     let mut features = Vec::with_capacity(images.len());
     let mut targets = Vec::new();

@@ -44,7 +44,14 @@ pub(super) fn recorded(path: &Path, table: &mut Table) -> Result<Option<Table>, 
     let Some(config) = table.remove("config") else {
         return Ok(None);
     };
-    let known = ["version", "program", "data", "init_from", "members"];
+    let known = [
+        "version",
+        "program",
+        "data",
+        "init_from",
+        "members",
+        "symmetries",
+    ];
     if let Some(other) = table.keys().find(|key| !known.contains(&&key[..])) {
         return Err(error(&format!(
             "a run record has its settings in [config], but `{other}` lies beside it; change it there or with --set"

@@ -11,9 +11,10 @@ use prost::Message;
 
 use crate::atomic_file::{FileError, write_bytes_atomically};
 use crate::model::architecture::Architecture;
+use crate::model::description::ModelDescription;
 use crate::model::layer::Layer;
 use crate::model::layer_spec::LayerSpec;
-use crate::model::model_file::{Model as Dawn21Model, ModelDescription};
+use crate::model::model_file::Model as Dawn21Model;
 use schema::{
     Attribute, Dimension, Entry, Graph, Model, Node, OperatorSet, Shape, Tensor, TensorType, Type,
     ValueInfo,
