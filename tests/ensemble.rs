@@ -231,7 +231,7 @@ fn an_ensemble_is_a_run_of_its_own() {
     fail(&last, &["no last weights", "an ensemble"]);
     fail(
         &["ensemble", text(&first), "--out", text(&path("one"))],
-        &["two or more models, or other views of an image"],
+        &["give two or more runs, or --shifts or --flip"],
     );
     assert!(!path("one").exists());
 }

@@ -193,6 +193,7 @@ fn impossible_descriptions_are_refused() {
         ("[6.0,12.0]", "[6.0,-2.0]", "redshift_range"),
         ("\\\"max\\\":1.0", "\\\"max\\\":0.0", "level"),
         ("\\\"image\\\":[12,20]", "\\\"image\\\":[12,-1]", "metadata"),
+        ("\\\"image\\\":[12,20]", "\\\"image\\\":[ 0,20]", "shape"),
         ("\\\"filters\\\":3", "\\\"filters\\\":9", "0.weight"),
     ] {
         let path = file(

@@ -10,6 +10,7 @@ use common::{
     copy_run, dawn21, fail, small_manifest, succeed, text, train_arguments, write_small_data,
 };
 use dawn21::data::manifest::Manifest;
+use serde_json::Value;
 
 #[test]
 fn other_planes_of_the_light_cones_of_a_training_are_warned_about() {
@@ -78,22 +79,34 @@ fn other_planes_of_the_light_cones_of_a_training_are_warned_about() {
 
 /// Wherever the scores are shown, and not those of the test.
 fn scores_of_known_light_cones_say_so(run: &Path, planes: &Path, count: usize) {
-    let caution = format!("{count} of these 60 light-cones are of the training or the validation");
+    let caution = format!(
+        "{count} of these 60 light-cones are of the training or the validation, or have the parameters of such: the scores \
+         are no test"
+    );
     let evaluate = |arguments: &[&str]| {
         let known = ["evaluate", text(run), "--out", text(run), "--quiet"];
         succeed(&[&known, arguments].concat())
     };
     let shown = || {
-        let compared = dawn21(&["compare", text(run)]);
+        let compared = dawn21(&["compare", text(run), "--markdown"]);
+        let table = String::from_utf8_lossy(&compared.stdout).into_owned();
+        assert_eq!(
+            table.contains("(!), first image | 1 |"),
+            table.contains("\n(!): scored on light-cones that the network knows"),
+            "{table}"
+        );
         succeed(&["report", text(run), "--quiet"]);
         let report = fs::read_to_string(run.join("report.html")).expect("report");
         [
+            table,
             String::from_utf8_lossy(&compared.stderr).into_owned(),
             report,
         ]
     };
     assert!(evaluate(&[text(planes)]).contains(&caution));
-    for text in shown() {
+    let [table, said, report] = shown();
+    assert!(table.contains("(!)"), "{table}");
+    for text in [said, report] {
         assert!(text.contains(&caution), "{caution} in {text}");
     }
     let data = &trained().data;
@@ -106,10 +119,23 @@ fn scores_of_known_light_cones_say_so(run: &Path, planes: &Path, count: usize) {
     assert!(!evaluate(&[text(data)]).contains("of these"));
     for text in shown() {
         assert!(
-            !text.contains("of the training or the validation"),
+            !text.contains("of the training or the validation") && !text.contains("(!)"),
             "{text}"
         );
     }
+    assert_eq!(known_in(run), Value::from(0));
+    let old = fs::read_to_string(run.join("metrics.json")).expect("metrics");
+    let old = old.replace("  \"known_light_cones\": 0,\n", "");
+    assert!(!old.contains("known_light_cones"));
+    fs::write(run.join("metrics.json"), old).expect("metrics");
+    assert!(!shown().concat().contains("(!)"), "not known");
+}
+
+/// `known_light_cones` of an evaluation.
+fn known_in(evaluation: &Path) -> Value {
+    let metrics = fs::read_to_string(evaluation.join("metrics.json")).expect("metrics");
+    let metrics: Value = serde_json::from_str(&metrics).expect("json");
+    metrics["known_light_cones"].clone()
 }
 
 #[test]
@@ -135,8 +161,14 @@ fn another_split_than_that_of_the_initial_weights_is_warned_about() {
         assert!(output.status.success(), "{said}");
         said
     };
+    let known = |name: &str| {
+        let evaluated = directory.path().join(name);
+        succeed(&["evaluate", text(&evaluated), text(data), "--quiet"]);
+        known_in(&evaluated)
+    };
     let same = said("same_split", run, "split.seed=21");
     assert!(!same.contains("warning"), "{same}");
+    assert_eq!(known("same_split"), Value::from(0));
     let other = said("other_split", run, "split.seed=5");
     assert!(
         other.contains("of the 24 light-cones for validation and test have"),
@@ -146,4 +178,12 @@ fn another_split_than_that_of_the_initial_weights_is_warned_about() {
     let file = run.join("model.safetensors");
     let unknown = said("from_file", &file, "split.seed=5");
     assert!(!unknown.contains("warning"), "{unknown}");
+
+    // It stays known at the evaluation of the new weights.
+    let tested = part(&directory.path().join("other_split"), "test");
+    let of_initial = ["train", "validation"].map(|name| part(run, name)).concat();
+    let both = tested.iter().filter(|id| of_initial.contains(id)).count();
+    assert!(both > 0);
+    assert_eq!(known("other_split"), Value::from(both));
+    assert_eq!(known("from_file"), Value::Null);
 }

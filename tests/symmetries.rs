@@ -22,8 +22,11 @@ fn model(run: &Path) -> Model {
 }
 
 fn with(symmetries: Symmetries) -> Model {
-    let member = model(&trained().run);
-    let merged = merge(std::slice::from_ref(&member), symmetries);
+    merged(&[model(&trained().run)], symmetries)
+}
+
+fn merged(members: &[Model], symmetries: Symmetries) -> Model {
+    let merged = merge(members, symmetries);
     let (description, architecture, parameters) = merged.expect("symmetries");
     Model {
         description,
@@ -86,7 +89,9 @@ fn outputs_are_the_mean_of_those_for_all_views() {
                 outputs(&plain, &view)
             })
             .collect();
-        assert_ne!(of_views[0], of_views[1]);
+        let apart = of_views[0].iter().zip(&of_views[1]);
+        let most = apart.fold(0.0_f32, |most, (a, b)| most.max((a - b).abs()));
+        assert!(most > 1e-3, "views that are told apart: {most}");
         let expected: Vec<f32> = (0..of_views[0].len())
             .map(|k| of_views.iter().map(|o| o[k]).sum::<f32>() / of_views.len() as f32)
             .collect();
@@ -102,6 +107,36 @@ fn outputs_are_the_mean_of_those_for_all_views() {
         };
         assert_eq!(features(&symmetric), features(&plain));
     }
+}
+
+#[test]
+fn several_networks_answer_with_the_mean_over_them_and_their_views() {
+    let symmetries = Symmetries {
+        shifts: 2,
+        flip: true,
+    };
+    let plain = || model(&trained().run);
+    let mut other = plain();
+    for tensor in other.parameters.tensors_mut() {
+        tensor.values.iter_mut().for_each(|value| *value *= 0.9);
+    }
+    let alone = [
+        with(symmetries),
+        merged(std::slice::from_ref(&other), symmetries),
+    ];
+    let of_each = [0, 1].map(|index| outputs(&alone[index], &images()));
+    assert_ne!(of_each[0], of_each[1]);
+    let mean = of_each[0].iter().zip(&of_each[1]);
+    let mean: Vec<f32> = mean.map(|(a, b)| 0.5 * (a + b)).collect();
+    let together = merged(&[plain(), other], symmetries);
+    assert_close(&outputs(&together, &images()), &mean, "members with views");
+    // Members that have views already keep them.
+    let kept = merged(&alone, Symmetries::default());
+    assert_eq!(
+        (kept.description.symmetries, kept.description.version),
+        (symmetries, 2)
+    );
+    assert_close(&outputs(&kept, &images()), &mean, "views of the members");
 }
 
 #[test]
@@ -229,9 +264,12 @@ fn a_run_with_symmetries_is_a_run_of_its_own() {
         assert_eq!(field(row, "level_uncertainty"), "", "not calibrated yet");
     }
 
-    // Uncertainties are its own: those of single views do not pass for them.
+    // Uncertainties are its own: those of other views do not pass for them.
+    let mirrored = path("mirrored");
+    succeed(&[&ensemble[..], &[text(&mirrored)]].concat());
+    succeed(&["evaluate", text(&mirrored), text(data), "--quiet"]);
     let stolen = symmetric.join("calibration.json");
-    fs::copy(run.join("calibration.json"), &stolen).expect("copy");
+    fs::copy(mirrored.join("calibration.json"), &stolen).expect("copy");
     let output = dawn21(&["predict", text(&symmetric), text(&file)]);
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(log.contains("or other views of an image"), "{log}");
@@ -272,13 +310,31 @@ fn a_run_with_symmetries_is_a_run_of_its_own() {
     let weights = symmetric.join("model.safetensors");
     let like = ["import-model", text(&weights), "--like", text(&symmetric)];
     succeed(&[&like[..], &["--out", text(&imported)]].concat());
-    let own = model(&imported).description.symmetries;
-    assert_eq!(own, model(&symmetric).description.symmetries);
+    assert!(model(&imported).description.symmetries.is_none());
+    assert_close(
+        &outputs(&model(&imported), &images()),
+        &outputs(&model(&plain), &images()),
+        "the weights are those of one view",
+    );
+
+    // A single image says nothing of the box.
+    let single = path("single.f32");
+    let cells: Vec<f32> = images()[0].iter().map(|cell| -100.0 * cell).collect();
+    fs::write(&single, bytemuck::cast_slice(&cells)).expect("image");
+    for (run, noted) in [(&symmetric, true), (&plain, false)] {
+        for command in ["predict", "inspect"] {
+            let output = dawn21(&[command, text(run), text(&single)]);
+            let log = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{log}");
+            let said = log.contains("taken to be as wide as the periodic box");
+            assert_eq!(said, noted, "{log}");
+        }
+    }
 
     let resume = ["train", text(data), "--resume", text(&symmetric)];
     fail(
         &resume,
-        &["is the mean of answers of 1 run", "resume those"],
+        &["is the mean of the answers of one run", "resume those"],
     );
     let refused = path("refused");
     for (shifts, said) in [("0", "0 shifts"), ("9", "an image has 8 rows")] {
@@ -307,7 +363,7 @@ fn images_narrower_than_the_box_are_not_shifted() {
     let shifted = [&ensemble[..], &[text(&wrong), "--shifts", "2"]].concat();
     fail(
         &shifted,
-        &["shifts along the sky", "images of 4 of its 8 rows"],
+        &["--shifts 2", "have 4 of 8 rows", "--flip alone is possible"],
     );
     assert!(!wrong.exists());
     succeed(&[&ensemble[..], &[text(&mirrored), "--flip"]].concat());
@@ -319,6 +375,6 @@ fn images_narrower_than_the_box_are_not_shifted() {
     succeed(&shifted);
     fail(
         &["evaluate", text(&wrong), text(&elsewhere)],
-        &["images of 4 of its 8 rows"],
+        &["2 shifts along the sky", "images of 4 of 8 rows"],
     );
 }

@@ -19,6 +19,9 @@ const ROWS: &str = "Rows of a run:
   calibrated mean   that mean less the bias that such means have among the light-cones of the calibration
   ... of both directions    the means over images of constant y and of constant x";
 
+/// Marks the rows of runs that were scored on light-cones that they know.
+const KNOWN: &str = " (!)";
+
 #[derive(Debug, clap::Args)]
 #[command(after_help = ROWS)]
 pub(super) struct Arguments {
@@ -79,7 +82,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let mut rows = vec![header];
     let kinds = by_kind(&runs)?;
     for kind in &kinds {
-        let name = name(kind[0], &kinds);
+        let mut name = name(kind[0], &kinds);
+        if kind.iter().any(|run| run.metrics.caution().is_some()) {
+            name.push_str(KNOWN);
+        }
         for images in IMAGES {
             let seeds = kind.iter().map(|run| images.scores(&run.metrics));
             match seeds.clone().collect::<Option<Vec<_>>>() {
@@ -101,7 +107,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     } else {
         table::format(&rows)
     };
-    line(text.trim_end())
+    line(text.trim_end())?;
+    if rows.iter().any(|row| row[0].contains(KNOWN)) {
+        line(format_args!(
+            "\n{}: scored on light-cones that the network knows, which is no test",
+            KNOWN.trim()
+        ))?;
+    }
+    Ok(())
 }
 
 /// Runs that differ in their seeds alone, in the order of the first of each.

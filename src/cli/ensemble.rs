@@ -59,6 +59,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
                 arguments.runs[number - 1].display(),
                 arguments.runs[0].display()
             )),
+            EnsembleError::OneAnswer => CommandError::Usage(
+                "a mean needs two answers: give two or more runs, or --shifts or --flip for one that has no views yet"
+                    .to_string(),
+            ),
             error => error.into(),
         })?;
     check_images(&record, &description)?;
@@ -109,10 +113,17 @@ fn check_images(record: &RunRecord, description: &ModelDescription) -> Result<()
     };
     // Others may lie there now.
     let plain = description.clone().with_symmetries(Symmetries::default());
-    match plain.check_geometry(&manifest, &slicing) {
-        Ok(()) => Ok(description.check_geometry(&manifest, &slicing)?),
-        Err(_) => Ok(()),
+    let same = plain.check_geometry(&manifest, &slicing).is_ok();
+    let shifts = description.symmetries.shifts;
+    if same && shifts > 1 && !slicing.is_as_wide_as_box(&manifest) {
+        return Err(CommandError::Usage(format!(
+            "--shifts {shifts}: needs images as wide as the periodic box, slices.halves = 1; those of the training have {} of \
+             {} rows; --flip alone is possible",
+            slicing.rows(),
+            manifest.shape[0]
+        )));
     }
+    Ok(())
 }
 
 /// A run that becomes part of an ensemble.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::CommandError;
+use super::output::note;
 use crate::atomic_file::FileError;
 use crate::data::DataError;
 use crate::data::cube::{Cube, CubeError};
@@ -46,6 +47,20 @@ impl Located {
     /// The cosmology of the data; none where it is not known.
     pub(super) fn cosmology(&self) -> Option<&Cosmology> {
         self.manifest.as_ref()?.cosmology.as_ref()
+    }
+
+    /// Says of a single image what a model that averages over shifts takes for granted; of cubes their geometry is
+    /// known. Whether anything was said.
+    pub(super) fn note_on_width(&self, description: &ModelDescription) -> bool {
+        let silent = self.manifest.is_some() || description.symmetries.shifts == 1;
+        if !silent {
+            note(format_args!(
+                "note: {}: a single image, taken to be as wide as the periodic box: the model averages over {}",
+                self.cube.path().display(),
+                description.symmetries
+            ));
+        }
+        !silent
     }
 
     /// With the images of constant x as well.

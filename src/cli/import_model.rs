@@ -7,7 +7,6 @@ use super::model_argument::{self, Weights};
 use super::output::{line, note};
 use crate::data::manifest::Manifest;
 use crate::data::slices::{SliceConfig, Slicing};
-use crate::data::symmetry::Symmetries;
 use crate::model::architecture::Architecture;
 use crate::model::description::ModelDescription;
 use crate::model::exchange;
@@ -126,8 +125,7 @@ fn describe(arguments: &Arguments) -> Result<(ModelDescription, Architecture), C
                 source,
             })?;
     let description = ModelDescription::new(&architecture, &manifest, input, slices);
-    let symmetries = like.map_or_else(Symmetries::default, |like| like.symmetries);
-    Ok((description.with_symmetries(symmetries), architecture))
+    Ok((description, architecture))
 }
 
 /// What the images are, and their rows and columns: from exactly one of three places.

@@ -48,6 +48,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         arguments.shape,
         &predictor.model.description,
     )?;
+    if !arguments.quiet {
+        located.note_on_width(&predictor.model.description);
+    }
     let images = located.slicing.images();
     let Some(&slice) = images.get(arguments.image) else {
         return Err(CommandError::Usage(format!(

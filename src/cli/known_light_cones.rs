@@ -3,6 +3,7 @@
 //! They are known again by their parameters: other planes of them are other data, and another division of them has
 //! another test.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::CommandError;
@@ -11,44 +12,69 @@ use crate::data::dataset::Dataset;
 use crate::data::split::{Part, Split};
 use crate::data::split_table::SplitTable;
 use crate::run_directory::RunDirectory;
+use crate::training::run_record::RunRecord;
 
-/// How many of other data than those of the training were part of it, for scores; none when that is not known.
-pub(super) fn before_evaluation(
+/// What a network has seen when it is scored.
+const SEEN: [Part; 2] = [Part::Train, Part::Validation];
+
+/// How many of some `light_cones` were part of the training of a run, which divided its own data as `split`, or of that of
+/// its initial weights; none when that is not known. Of other data a warning says so.
+pub(super) fn count_scored(
     run: &RunDirectory,
+    record: &RunRecord,
     dataset: &Dataset,
+    split: Option<&Split>,
+    light_cones: &[usize],
     quiet: bool,
 ) -> Result<Option<usize>, CommandError> {
-    let known = count(run, dataset, &[Part::Train, Part::Validation])?;
-    if !quiet {
-        warn_of_other_data(run, dataset, known, "trained or validated on");
+    let own = match split {
+        Some(split) => Some(split.seen(light_cones)),
+        None => known(run.path(), dataset, light_cones, &SEEN)?,
+    };
+    if split.is_none() && !quiet {
+        warn_of_other_data(run, dataset, own.as_deref(), "trained or validated on");
     }
-    Ok(known)
+    let initial = match &record.init_from {
+        Some(initial) => known(initial, dataset, light_cones, &SEEN)?,
+        None => Some(Vec::new()),
+    };
+    let all = own.zip(initial).map(|(own, initial)| {
+        let all: BTreeSet<usize> = own.into_iter().chain(initial).collect();
+        all.len()
+    });
+    Ok(all)
 }
 
-/// Of other data than those of the training, for uncertainties: light-cones of the validation are what these are made
-/// of.
+/// Warns of other data than those of the training, for uncertainties: light-cones of the validation are what these are
+/// made of.
 pub(super) fn warn_before_calibration(
     run: &RunDirectory,
     dataset: &Dataset,
 ) -> Result<(), CommandError> {
-    let known = count(run, dataset, &[Part::Train])?;
-    warn_of_other_data(run, dataset, known, "trained on");
+    let all: Vec<usize> = (0..dataset.light_cones().len()).collect();
+    let known = known(run.path(), dataset, &all, &[Part::Train])?;
+    warn_of_other_data(run, dataset, known.as_deref(), "trained on");
     Ok(())
 }
 
-fn count(
-    run: &RunDirectory,
+/// Those of some light-cones that were in some `parts` of a training; none when that is not known, as of a model file
+/// alone.
+fn known(
+    run: &Path,
     dataset: &Dataset,
+    light_cones: &[usize],
     parts: &[Part],
-) -> Result<Option<usize>, CommandError> {
-    let table = SplitTable::read(&run.split())?;
-    let all = 0..dataset.light_cones().len();
-    Ok(table.and_then(|table| table.count_known(dataset, all, parts)))
+) -> Result<Option<Vec<usize>>, CommandError> {
+    if !run.is_dir() {
+        return Ok(None);
+    }
+    let table = SplitTable::read(&RunDirectory::at(run).split())?;
+    Ok(table.and_then(|table| table.known(dataset, light_cones, parts)))
 }
 
-fn warn_of_other_data(run: &RunDirectory, dataset: &Dataset, known: Option<usize>, seen: &str) {
+fn warn_of_other_data(run: &RunDirectory, dataset: &Dataset, known: Option<&[usize]>, seen: &str) {
     let (data, run) = (dataset.directory().display(), run.path().display());
-    match known {
+    match known.map(<[usize]>::len) {
         Some(0) => {}
         Some(known) => note(format_args!(
             "warning: {known} of {} light-cones in {data} have the parameters of light-cones that {run} was {seen}; if \
@@ -68,18 +94,12 @@ pub(super) fn warn_before_training(
     dataset: &Dataset,
     split: &Split,
 ) -> Result<(), CommandError> {
-    // A file alone says nothing about it.
-    if !initial.is_dir() {
-        return Ok(());
-    }
-    let Some(table) = SplitTable::read(&RunDirectory::at(initial).split())? else {
-        return Ok(());
-    };
     let held_out = [Part::Validation, Part::Test].map(|part| split.light_cones(part));
     let held_out = held_out.concat();
     let count = held_out.len();
-    let known = table.count_known(dataset, held_out, &[Part::Train]);
-    if let Some(known) = known.filter(|&known| known > 0) {
+    // A file alone says nothing about it.
+    let known = known(initial, dataset, &held_out, &[Part::Train])?;
+    if let Some(known) = known.map(|known| known.len()).filter(|&known| known > 0) {
         note(format_args!(
             "warning: {known} of the {count} light-cones for validation and test have the parameters of light-cones that {} \
              was trained on: scores will look better than they are; give both runs the same data and `split`, or new \

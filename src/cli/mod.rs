@@ -73,7 +73,7 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Measure the uncertainties of a network anew, on light-cones that it was not trained on
     Calibrate(calibrate::Arguments),
-    /// Make one run of several: the mean of networks that differ in their weights alone
+    /// Make one run of others: the mean of networks that differ in their weights alone, and over views of an image
     Ensemble(ensemble::Arguments),
     /// Print R2 of several evaluated runs, over their seeds, beside published values
     Compare(compare::Arguments),

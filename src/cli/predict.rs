@@ -52,8 +52,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     writeln!(output, "file,{place},{}", predictor.csv_header())?;
     let mut progress = Items::new("files", arguments.files.len(), arguments.quiet);
     let mut engine = predictor.model.inference()?;
+    let mut noted = arguments.quiet;
     for (done, file) in arguments.files.iter().enumerate() {
         let located = locate(file, arguments.shape, &predictor.model.description)?;
+        noted = noted || located.note_on_width(&predictor.model.description);
         let located = match arguments.both_directions {
             true => located.in_both_directions()?,
             false => located,

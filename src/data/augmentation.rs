@@ -71,15 +71,15 @@ impl Augmentation {
     /// # Errors
     /// [`DataError::Augmentation`] names the field and what it needs.
     pub fn check(&self, manifest: &Manifest, slicing: &Slicing) -> Result<(), DataError> {
-        let [nx, ..] = manifest.shape;
-        let whole = slicing.rows() == nx;
+        let whole = slicing.is_as_wide_as_box(manifest);
         let refuse = |field, expected: String| Err(DataError::Augmentation { field, expected });
         if self.shift && !whole {
             return refuse(
                 "shift",
                 format!(
-                    "images as wide as the periodic box, slices.halves = 1; these have {} of {nx} rows",
-                    slicing.rows()
+                    "images as wide as the periodic box, slices.halves = 1; these have {} of {} rows",
+                    slicing.rows(),
+                    manifest.shape[0]
                 ),
             );
         }

@@ -161,6 +161,12 @@ impl Slicing {
         })
     }
 
+    /// Whether the images of a data set show the whole periodic box along the sky, and not a half of it.
+    #[must_use]
+    pub fn is_as_wide_as_box(&self, manifest: &Manifest) -> bool {
+        self.rows == manifest.shape[0]
+    }
+
     /// Which images these are.
     #[must_use]
     pub fn image_set(&self) -> ImageSet {

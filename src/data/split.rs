@@ -99,11 +99,11 @@ impl Split {
             .collect()
     }
 
-    /// How many of some light-cones are not of the test.
+    /// Those of some light-cones that are not of the test.
     #[must_use]
-    pub fn count_seen(&self, light_cones: &[usize]) -> usize {
-        let parts = light_cones.iter().map(|&number| self.parts[number]);
-        parts.filter(|part| *part != Part::Test).count()
+    pub fn seen(&self, light_cones: &[usize]) -> Vec<usize> {
+        let seen = |number: &usize| self.parts[*number] != Part::Test;
+        light_cones.iter().copied().filter(seen).collect()
     }
 
     /// Writes it as the [`SplitTable`] of the same light-cones.

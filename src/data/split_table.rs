@@ -156,16 +156,16 @@ impl SplitTable {
         !self.names.is_empty()
     }
 
-    /// How many of some `light_cones` of `dataset` have the very parameters of light-cones in some `parts` here: they are
-    /// the same ones most likely, though other planes of them make other data. None where the table has not these
+    /// Those of some `light_cones` of `dataset` that have the very parameters of light-cones in some `parts` here: they
+    /// are the same ones most likely, though other planes of them make other data. None where the table has not these
     /// parameters.
     #[must_use]
-    pub fn count_known(
+    pub fn known(
         &self,
         dataset: &Dataset,
-        light_cones: impl IntoIterator<Item = usize>,
+        light_cones: &[usize],
         parts: &[Part],
-    ) -> Option<usize> {
+    ) -> Option<Vec<usize>> {
         let columns = names(dataset).map(|name| self.names.iter().position(|own| own == name));
         let columns: Vec<usize> = columns.collect::<Option<_>>()?;
         let bits = |values: &mut dyn Iterator<Item = f64>| -> Vec<u64> {
@@ -175,11 +175,11 @@ impl SplitTable {
         let known: HashSet<Vec<u64>> = rows
             .map(|(row, _)| bits(&mut columns.iter().map(|&column| row.parameters[column])))
             .collect();
-        let found = light_cones.into_iter().filter(|&number| {
+        let found = light_cones.iter().copied().filter(|&number| {
             let parameters = &dataset.light_cones()[number].parameters;
             known.contains(&bits(&mut parameters.iter().copied()))
         });
-        Some(found.count())
+        Some(found.collect())
     }
 
     fn by_id(&self) -> BTreeMap<&str, Part> {

@@ -40,8 +40,8 @@ pub struct Metrics {
     pub part: String,
     /// Number of light-cones.
     pub light_cones: usize,
-    /// How many of these are of the training or the validation, or have the parameters of such; none when that is not
-    /// known.
+    /// How many of these are of the training or the validation, of its initial weights too, or have the parameters of
+    /// such; none when that is not known.
     #[serde(default)]
     pub known_light_cones: Option<usize>,
     /// Number of images that the scores below count: the first one of each light-cone, as in the paper.
@@ -91,7 +91,8 @@ impl Metrics {
     pub fn caution(&self) -> Option<String> {
         let known = self.known_light_cones.filter(|&known| known > 0)?;
         Some(format!(
-            "{known} of these {} light-cones are of the training or the validation, or have the parameters of such: the              scores are no test",
+            "{known} of these {} light-cones are of the training or the validation, or have the parameters of such: \
+             the scores are no test",
             self.light_cones
         ))
     }

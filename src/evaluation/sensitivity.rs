@@ -72,6 +72,14 @@ fn gradients(model: &Model, image: &[f32]) -> Result<Vec<f32>, ShapeError> {
         model.description.symmetries,
         model.description.parameters.len(),
     );
+    if image.len() != rows * columns {
+        return Err(ShapeError::Length {
+            operation: "saliency",
+            argument: "image",
+            expected: rows * columns,
+            found: image.len(),
+        });
+    }
     let mut mean = vec![0.0; outputs * image.len()];
     let mut view = vec![0.0; image.len()];
     for symmetry in symmetries.views(rows) {

@@ -203,12 +203,14 @@ impl ModelDescription {
             close(nearest, manifest.redshift_range[0])
                 && close(farthest, manifest.redshift_range[1]),
         );
-        let [nx, ..] = manifest.shape;
         compare(
             "images",
-            "shifts along the sky, for images as wide as the periodic box".to_string(),
-            format!("images of {} of its {nx} rows", slicing.rows()),
-            self.symmetries.shifts == 1 || slicing.rows() == nx,
+            format!(
+                "means over {}, for images as wide as the periodic box",
+                self.symmetries
+            ),
+            format!("images of {} of {} rows", slicing.rows(), manifest.shape[0]),
+            self.symmetries.shifts == 1 || slicing.is_as_wide_as_box(manifest),
         );
         let quantity = |quantity: &str, unit: &str| format!("{quantity} in {unit}");
         let model = quantity(&self.quantity, &self.unit);
@@ -243,6 +245,8 @@ impl ModelDescription {
             });
         }
         let [rows, columns] = self.image;
+        let name = path.display().to_string();
+        self.manifest([rows, 1, columns]).check(&name)?;
         if !self.symmetries.fit(rows) {
             return Err(ModelError::Description {
                 path: path.display().to_string(),
@@ -251,8 +255,7 @@ impl ModelDescription {
                 found: self.symmetries.shifts.to_string(),
             });
         }
-        let name = path.display().to_string();
-        Ok(self.manifest([rows, 1, columns]).check(&name)?)
+        Ok(())
     }
 }
 

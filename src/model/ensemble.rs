@@ -19,9 +19,7 @@ use crate::data::symmetry::Symmetries;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum EnsembleError {
     /// A mean needs two.
-    #[error(
-        "an ensemble needs two or more models, or other views of an image; found one model and one view"
-    )]
+    #[error("a mean needs two answers or more")]
     OneAnswer,
     /// There are not so many views of an image.
     #[error("{shifts} shifts along the sky: an image has {rows} rows")]

@@ -26,7 +26,7 @@ pub struct RunRecord {
     pub program: String,
     /// The data.
     pub data: DataRecord,
-    /// The model whose weights it started from, when not from random ones.
+    /// The model whose weights it started from, when not from random ones; of an ensemble, its first member.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init_from: Option<PathBuf>,
     /// The runs that an ensemble is the mean of; its `config` is that of the first of them, with wider layers. Empty of a
@@ -151,7 +151,7 @@ pub enum RunRecordError {
     /// The run is the mean of others.
     #[error(
         "{}: is the mean of {}, so there is no training to continue; resume those and make their mean anew",
-        run.display(), if *members == 1 { "answers of 1 run".to_string() } else { format!("{members} runs") }
+        run.display(), if *members == 1 { "the answers of one run".to_string() } else { format!("{members} runs") }
     )]
     Ensemble {
         /// The run directory.
@@ -218,7 +218,7 @@ impl RunRecord {
             version: VERSION,
             program: PROGRAM.to_string(),
             data: first.data.clone(),
-            init_from: None,
+            init_from: first.init_from.clone(),
             members,
             symmetries,
             config,

@@ -30,7 +30,8 @@ pub(super) struct Subject {
     pub(super) part: PartArgument,
     /// Their numbers in the data.
     pub(super) light_cones: Vec<usize>,
-    /// How many of these the network knows from its training or validation; none when that is not known.
+    /// How many of these the network knows from its training or validation, or from those of its initial weights; none
+    /// when that is not known.
     pub(super) known_light_cones: Option<usize>,
 }
 
@@ -48,10 +49,16 @@ impl Subject {
             None => None,
         };
         let (part, light_cones) = choose_light_cones(arguments, &run, &dataset, split.as_ref())?;
-        let known_light_cones = match &split {
-            Some(split) => Some(split.count_seen(&light_cones)),
-            None if record.is_none() => None,
-            None => known_light_cones::before_evaluation(&run, &dataset, arguments.quiet)?,
+        let known_light_cones = match &record {
+            Some(record) => known_light_cones::count_scored(
+                &run,
+                record,
+                &dataset,
+                split.as_ref(),
+                &light_cones,
+                arguments.quiet,
+            )?,
+            None => None,
         };
         Ok(Self {
             run,
