@@ -40,7 +40,7 @@ pub enum RunDirectoryError {
         path: PathBuf,
     },
     /// It is no run directory.
-    #[error("{}: no run directory, `{missing}` is missing; give one that `dawn21 train`, `ensemble` or `import-model` made", path.display())]
+    #[error("{}: not a run directory, `{missing}` is missing; give one that `dawn21 train`, `ensemble` or `import-model` made", path.display())]
     NoRun {
         /// The directory.
         path: PathBuf,
@@ -90,7 +90,7 @@ impl RunDirectory {
         } else if self.record().exists() {
             "it holds another model; choose another directory with --out".to_string()
         } else {
-            "it is no run that could be resumed; remove it or choose another directory with --out"
+            "it holds no run that can be resumed; remove it or choose another directory with --out"
                 .to_string()
         };
         RunDirectoryError::NotEmpty {

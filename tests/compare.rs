@@ -260,7 +260,7 @@ fn a_training_ends_early_by_its_own_rule_alone() {
         fs::write(run.join("history.csv"), lines.collect::<String>()).expect("history");
         let output = dawn21(&["compare", text(&run)]);
         assert!(output.status.success());
-        String::from_utf8_lossy(&output.stderr).contains("has not come to its last epoch")
+        String::from_utf8_lossy(&output.stderr).contains("has not reached its last epoch")
     };
     assert!(!noted(5), "five epochs without a lower loss end it");
     assert!(noted(6), "and do not where six are asked for");
@@ -283,9 +283,9 @@ fn scores_that_are_missing_or_early_are_said_to_be() {
     assert!(output.status.success());
     let notes = String::from_utf8_lossy(&output.stderr);
     for expected in [
-        "has not come to its last epoch",
-        "has no scores of mean of images",
-        "has no scores of calibrated mean",
+        "has not reached its last epoch",
+        "has no scores for mean of images",
+        "has no scores for calibrated mean",
         "--images all",
     ] {
         assert!(notes.contains(expected), "{expected}: {notes}");
@@ -308,7 +308,7 @@ fn runs_that_cannot_be_compared_are_named() {
         ],
     );
     fs::remove_file(other.join("metrics.json")).expect("removed");
-    fail(&arguments, &["other was not evaluated yet"]);
+    fail(&arguments, &["other has not been evaluated yet"]);
     let twice = ["compare", text(&run), text(&run)];
     fail(&twice, &["are the same training (seed 1)"]);
 }

@@ -313,7 +313,7 @@ fn runs_on_other_light_cones_are_no_ensemble() {
     for (other, said) in [
         (&split, "another split of the same data"),
         (&elsewhere, &format!("and of {}", other_data.display())),
-        (&wider, "wider has other layers than"),
+        (&wider, "wider has different layers from"),
         (&again, "have the same weights; give each run once"),
         (&imported, "was imported"),
     ] {

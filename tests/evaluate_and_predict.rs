@@ -297,7 +297,7 @@ fn damaged_model_files_are_refused_by_name() {
     predict(&["model.safetensors: missing", "--weights last"]);
     fail(
         &["predict", text(directory.path()), "x.f32"],
-        &["no run directory, `run.toml` is missing"],
+        &["not a run directory, `run.toml` is missing"],
     );
     fs::write(&model, &sound).expect("write");
     fail(

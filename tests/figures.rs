@@ -216,7 +216,7 @@ fn one_parameter_and_one_layer_are_enough() {
     let html = fs::read_to_string(run.join("report.html")).expect("report");
     for part in [
         "<figure id=\"recovery_level\">",
-        "The first layer is no convolution.",
+        "The first layer is not a convolution.",
         "<figure id=\"saliency_1\">",
         "The paper\u{2019}s network",
     ] {
@@ -262,7 +262,7 @@ fn damaged_files_of_a_run_are_named() {
     break_file(
         "predictions.csv",
         &row,
-        &["predictions.csv: line 2", "no number"],
+        &["predictions.csv: line 2", "not a number"],
     );
     break_file(
         "history.csv",
@@ -272,10 +272,13 @@ fn damaged_files_of_a_run_are_named() {
     break_file("model.safetensors", "", &["model.safetensors"]);
     fs::remove_file(run.join("model.safetensors")).expect("remove");
     fail(&["report", text(&run)], &["model.safetensors: missing"]);
-    fail(&["figures", text(directory.path())], &["no run directory"]);
+    fail(
+        &["figures", text(directory.path())],
+        &["not a run directory"],
+    );
     fail(
         &["figures", text(&directory.path().join("nothing"))],
-        &["no run directory"],
+        &["not a run directory"],
     );
 }
 
@@ -366,7 +369,7 @@ fn one_image_of_each_light_cone_trains_a_network_of_its_own() {
     let html = fs::read_to_string(all.join("report.html")).expect("report");
     assert!(html.contains("run was evaluated on other light-cones than"));
     fs::remove_file(run.join("metrics.json")).expect("remove");
-    fail(&arguments, &["run was not evaluated yet"]);
+    fail(&arguments, &["run has not been evaluated yet"]);
 
     let refused = directory.path().join("refused");
     let many = ["--set", "training.images_per_light_cone=4"];

@@ -107,7 +107,10 @@ fn an_imported_run_predicts_evaluates_and_initializes() {
         &["few: ", "needs 10 light-cones or more, found 9"],
     );
     // Nothing is the run's own evaluation unasked.
-    let advice = fail(&["compare", text(&imported)], &["was not evaluated yet"]);
+    let advice = fail(
+        &["compare", text(&imported)],
+        &["has not been evaluated yet"],
+    );
     let command = format!("dawn21 evaluate {0} DATA --out {0}", imported.display());
     assert!(advice.contains(&command), "{advice}");
     let out = ["--out", text(&imported)];

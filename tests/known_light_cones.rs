@@ -80,8 +80,8 @@ fn other_planes_of_the_light_cones_of_a_training_are_warned_about() {
 /// Wherever the scores are shown, and not those of the test.
 fn scores_of_known_light_cones_say_so(run: &Path, planes: &Path, count: usize) {
     let caution = format!(
-        "{count} of these 60 light-cones are of the training or the validation, or have the parameters of such: the scores \
-         are no test"
+        "{count} of these 60 light-cones are from the training or validation set, or have the parameters of one that \
+         is: the scores are not a test"
     );
     let evaluate = |arguments: &[&str]| {
         let known = ["evaluate", text(run), "--out", text(run), "--quiet"];
@@ -119,7 +119,7 @@ fn scores_of_known_light_cones_say_so(run: &Path, planes: &Path, count: usize) {
     assert!(!evaluate(&[text(data)]).contains("of these"));
     for text in shown() {
         assert!(
-            !text.contains("of the training or the validation") && !text.contains("(!)"),
+            !text.contains("from the training or validation set") && !text.contains("(!)"),
             "{text}"
         );
     }

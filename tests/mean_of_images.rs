@@ -131,7 +131,7 @@ fn the_mean_over_one_image_is_that_image_and_over_others_has_no_uncertainty() {
         (field(&mean, "images"), field(&mean, "level_uncertainty")),
         ("2", "")
     );
-    let expected = "no uncertainty is known of the mean over 2 images, only over 3 images;";
+    let expected = "no uncertainty is known for the mean over 2 images, only over 3 images;";
     assert!(said.contains(expected), "{said}");
 
     // Its warning says how many images, and which is the first of them.
@@ -160,7 +160,7 @@ fn calibrate_measures_uncertainties_on_other_light_cones_and_keeps_the_domain() 
     let other = directory.path().join("unseen");
     write_small_data(&other, &small_manifest(), 10);
     let printed = succeed(&["calibrate", text(&run), text(&other), "--quiet"]);
-    let said = "uncertainties from 30 images of 10 light-cones, and of means over 3 images";
+    let said = "uncertainties from 30 images of 10 light-cones, also for means over 3 images";
     assert!(printed.contains(said), "{printed}");
     let read = |run: &Path| -> serde_json::Value {
         let text = fs::read_to_string(run.join("calibration.json")).expect("calibration");

@@ -103,7 +103,7 @@ fn a_directory_in_use_or_not_empty_is_refused() {
     .expect("copy");
     let advice = fail(
         &train_arguments(&data, &begun, &[]),
-        &["not empty", "no run that could"],
+        &["not empty", "no run that can"],
     );
     assert!(!advice.contains("--resume"), "{advice}");
 
@@ -116,7 +116,7 @@ fn a_directory_in_use_or_not_empty_is_refused() {
     );
     fail(
         &["train", text(&data), "--resume", text(&other)],
-        &["photographs: no run directory", "run.toml"],
+        &["photographs: not a run directory", "run.toml"],
     );
 }
 

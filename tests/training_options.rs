@@ -414,6 +414,6 @@ fn a_run_record_repeats_its_training() {
     fs::write(&edited, stored + "\n[training]\nepochs = 9\n").expect("file");
     fail(
         &[&arguments[..], &[text(&edited)]].concat(),
-        &["edited.toml", "`training` lies beside it"],
+        &["edited.toml", "`training` is outside it"],
     );
 }

@@ -214,7 +214,7 @@ fn a_calibration_of_other_weights_or_a_damaged_one_is_not_used() {
     );
 
     let terms_of_one = sound.replacen("\"spread\":[]", "\"spread\":[1.5,0,0]", 1);
-    assert!(said(&terms_of_one).contains("`spread` of level: expected no or 6 finite"));
+    assert!(said(&terms_of_one).contains("`spread` of level: expected none or 6 finite"));
 
     // An evaluation makes it anew, with the same bytes.
     succeed(&["evaluate", text(&run), text(data), "--quiet"]);

@@ -57,13 +57,13 @@ pub(super) struct Arguments {
     /// What to measure
     #[arg(long, value_enum, default_value_t = Work::Training)]
     mode: Work,
-    /// Images of a mini-batch; absent: training.batch_size
+    /// Images of a mini-batch; default: training.batch_size
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     batch: Option<u16>,
     /// Steps that are timed
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     steps: u32,
-    /// Steps before them
+    /// Warm-up steps before the timed ones
     #[arg(long, value_name = "N", default_value_t = 1)]
     warmup: u32,
     #[command(flatten)]

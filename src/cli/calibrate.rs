@@ -43,8 +43,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         && record.check_data(run.path(), &dataset).is_ok()
     {
         return Err(CommandError::Usage(format!(
-            "{}: the network was trained on these light-cones; give others, or remove {} to have it made anew by \
-             `dawn21 evaluate`, from those of the validation",
+            "{}: the network was trained on these light-cones; give others, or remove {} so that `dawn21 evaluate` \
+             makes it again from the validation light-cones",
             dataset.directory().display(),
             run.calibration().display()
         )));
@@ -62,8 +62,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     } else {
         let stored = Calibration::read(&run.calibration(), &model)?.ok_or_else(|| {
             CommandError::Usage(format!(
-                "{}: missing, and it says which images are like those trained on; `dawn21 evaluate RUN DATA` with the \
-                 data of the training makes it",
+                "{}: missing, but needed to tell which images are like those trained on; `dawn21 evaluate RUN DATA` \
+                 with the training data makes it",
                 run.calibration().display()
             ))
         })?;
@@ -72,7 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     calibration.write(&run.calibration())?;
     let means: Vec<String> = calibration.means_known().map(|m| m.to_string()).collect();
     line(format_args!(
-        "{}: uncertainties from {} images of {} light-cones, and of means over {}",
+        "{}: uncertainties from {} images of {} light-cones, also for means over {}",
         run.calibration().display(),
         calibration.images,
         calibration.light_cones,

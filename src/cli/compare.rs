@@ -16,7 +16,7 @@ const ROWS: &str = "Rows of a run:
   first image       the first image of each light-cone, as in the paper
   each image        every image on its own
   mean of images    the mean of the predictions over a light-cone's images
-  calibrated mean   that mean less the bias that such means have among the light-cones of the calibration
+  calibrated mean   that mean minus the bias that such means have on the calibration light-cones
   ... of both directions    the means over images of constant y and of constant x";
 
 /// Marks the rows of runs that were scored on light-cones that they know.
@@ -25,8 +25,8 @@ const KNOWN: &str = " (!)";
 #[derive(Debug, clap::Args)]
 #[command(after_help = ROWS)]
 pub(super) struct Arguments {
-    /// Evaluated runs; those that differ in their seeds alone make one row for each kind of score, an ensemble has its
-    /// own
+    /// Evaluated runs; those that differ only in their seeds share one row for each kind of score, an ensemble has rows
+    /// of its own
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
     /// What the table holds
@@ -59,7 +59,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         run.check_parameters(runs[0].run.path(), &parameters)?;
         if !run.is_finished()? {
             note(format_args!(
-                "warning: the training of {} has not come to its last epoch",
+                "warning: the training of {} has not reached its last epoch",
                 run.run.path().display()
             ));
         }
@@ -110,7 +110,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     line(text.trim_end())?;
     if rows.iter().any(|row| row[0].contains(KNOWN)) {
         line(format_args!(
-            "\n{}: scored on light-cones that the network knows, which is no test",
+            "\n{}: scored on light-cones that the network knows, so the scores are not a test",
             KNOWN.trim()
         ))?;
     }
@@ -235,7 +235,7 @@ fn say_what_is_missing(kind: &[&EvaluatedRun], images: Images) {
             }
         };
         note(format_args!(
-            "{} has no scores of {}; for these: {command}",
+            "{} has no scores for {}; to get them: {command}",
             run.run.path().display(),
             images.name(),
         ));

@@ -19,14 +19,15 @@ use crate::training::run_record::RunRecord;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Runs of one network on the same light-cones, e.g. with other seeds; without --shifts and --flip two or more
+    /// Runs of one network on the same light-cones, e.g. with different seeds; at least two unless --shifts or --flip
+    /// is given
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// The mean over so many shifts of each image along the sky, evenly spaced, around the edges of the periodic box;
-    /// for images as wide as that. A prediction takes as many times as long
+    /// Average over N evenly spaced shifts of each image along the sky, around the edges of the periodic box; only for
+    /// images as wide as the box. A prediction takes N times as long
     #[arg(long, value_name = "N", default_value_t = 1)]
     shifts: usize,
-    /// The mean over each image and its mirror image on the sky. A prediction takes twice as long
+    /// Average over each image and its mirror image on the sky. A prediction takes twice as long
     #[arg(long)]
     flip: bool,
     /// Run directory to create
@@ -55,12 +56,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let (description, architecture, parameters) =
         ensemble::merge(&models, symmetries).map_err(|error| match error {
             EnsembleError::Differ { number, field } => CommandError::Usage(format!(
-                "{} has other {field} than {}; an ensemble is made of models that differ in their weights alone",
+                "{} has different {field} from {}; an ensemble is made of models that differ only in their weights",
                 arguments.runs[number - 1].display(),
                 arguments.runs[0].display()
             )),
             EnsembleError::OneAnswer => CommandError::Usage(
-                "a mean needs two answers: give two or more runs, or --shifts or --flip for one that has no views yet"
+                "a mean needs two predictions or more: give two or more runs, or --shifts or --flip for a run that has \
+                 no views yet"
                     .to_string(),
             ),
             error => error.into(),
@@ -117,8 +119,8 @@ fn check_images(record: &RunRecord, description: &ModelDescription) -> Result<()
     let shifts = description.symmetries.shifts;
     if same && shifts > 1 && !slicing.is_as_wide_as_box(&manifest) {
         return Err(CommandError::Usage(format!(
-            "--shifts {shifts}: needs images as wide as the periodic box, slices.halves = 1; those of the training have {} of \
-             {} rows; --flip alone is possible",
+            "--shifts {shifts}: needs images as wide as the periodic box (slices.halves = 1); the training images have \
+             {} of {} rows; --flip alone is possible",
             slicing.rows(),
             manifest.shape[0]
         )));
@@ -140,8 +142,8 @@ impl Member {
         let run = RunDirectory::open(path)?;
         let record = RunRecord::read_unless_imported(&run.record())?.ok_or_else(|| {
             CommandError::Usage(format!(
-                "{}: was imported, and which light-cones it was trained on is not known: none would be a test of the \
-                 ensemble",
+                "{}: was imported, and it is not known which light-cones it was trained on, so none could be used to \
+                 test the ensemble",
                 path.display()
             ))
         })?;
@@ -187,7 +189,7 @@ fn common_split(members: &[Member]) -> Result<Option<SplitTable>, CommandError> 
     let first_split = with_split.clone().next();
     let differ = |a: &Member, b: &Member, what: String| {
         Err(CommandError::Usage(format!(
-            "{} and {} were trained on other light-cones ({what}): the test of one would not be one of the other",
+            "{} and {} were trained on different light-cones ({what}): the test of one would be no test of the other",
             a.run.path().display(),
             b.run.path().display(),
         )))
@@ -221,12 +223,12 @@ fn note_differences(members: &[Member]) -> Result<(), CommandError> {
         let history = history::read(&member.run.history()).map_err(EvaluatedRunError::from)?;
         if member.record.members.is_empty() && !member.record.has_ended(&history) {
             note(format_args!(
-                "warning: the training of {name} has not come to its last epoch"
+                "warning: the training of {name} has not reached its last epoch"
             ));
         }
         if member.record.config.without_seed() != first.record.config.without_seed() {
             note(format_args!(
-                "note: {name} was trained with other settings than {}, which stand for both in run.toml",
+                "note: {name} was trained with different settings from {}; the new run.toml holds those of the latter",
                 first.run.path().display()
             ));
         }

@@ -31,27 +31,27 @@ use crate::shell::quoted;
 pub(super) struct Arguments {
     /// Run directory
     run: PathBuf,
-    /// Data directory with true parameters; other than that of the training, light-cones that the network has not
-    /// seen
+    /// Data directory with true parameters: the one that the run was trained on, or one with light-cones that the
+    /// network has not seen
     data: PathBuf,
-    /// Light-cones to score; absent: `test` for the data that the run was trained on, else `all`
+    /// Light-cones to score; default: `test` for the data that the run was trained on, else `all`
     #[arg(long)]
     part: Option<PartArgument>,
-    /// Images of each light-cone that are predicted. The printed scores are those of its first image, as in the
-    /// paper; `all` adds those of each image on its own, of the mean of the predictions over a light-cone's images,
-    /// and of that mean less the bias that such means have among the light-cones of the calibration
+    /// Images of each light-cone to predict. The printed scores are those of its first image, as in the paper; `all`
+    /// adds the scores of each image on its own, of the mean of the predictions over a light-cone's images, and of
+    /// that mean minus the bias that such means have on the calibration light-cones
     #[arg(long, value_enum, default_value = "all")]
     images: Images,
-    /// Predict images of constant x as well, and score the mean over both directions; of whole cubes with a square
+    /// Predict images of constant x as well, and score the mean over both directions; needs whole cubes with a square
     /// sky
     #[arg(long)]
     both_directions: bool,
     /// Which weights
     #[arg(long, value_enum, default_value = "best")]
     weights: Weights,
-    /// Where metrics.json, predictions.csv and figures go; absent: RUN for the best weights on the test set, else
-    /// RUN/evaluation, followed by -<PART> or, for other data, -<name of DATA>, by -last for the last weights, and by
-    /// the fingerprint of DATA where that holds an evaluation of other data
+    /// Directory for metrics.json, predictions.csv and figures; default: RUN for the best weights on the test set, else
+    /// RUN/evaluation followed by -<PART> or, for other data, -<name of DATA>, by -last for the last weights, and by
+    /// the fingerprint of DATA if that directory already holds an evaluation of other data
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -65,7 +65,7 @@ pub(super) struct Arguments {
 enum Images {
     /// Every image
     All,
-    /// The first image only: as many times faster as a light-cone has images
+    /// The first image only: faster by a factor of the number of images in a light-cone
     First,
 }
 
@@ -104,7 +104,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     arguments.threads.apply()?;
     if arguments.both_directions && arguments.images == Images::First {
         return Err(CommandError::Usage(
-            "--images first leaves out what --both-directions asks for; give one of them"
+            "--images first leaves out the images that --both-directions asks for; give only one of the two"
                 .to_string(),
         ));
     }

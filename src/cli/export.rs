@@ -16,8 +16,8 @@ pub(super) struct Arguments {
     /// torch.nn.Sequential
     #[arg(long, value_enum)]
     format: Format,
-    /// File to write, with Keras' own rule for names: .weights.h5 is the format of Keras 3, .h5 the legacy
-    /// one that every Keras reads. Absent: exported.onnx, .weights.h5 or .safetensors beside the model
+    /// File to write. For Keras, its name chooses the format, by Keras' own rule: .weights.h5 is the format of Keras 3,
+    /// .h5 the legacy one that every Keras reads. Default: exported.onnx, .weights.h5 or .safetensors beside the model
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Which weights
@@ -87,7 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let symmetries = model.description.symmetries;
     if !symmetries.is_none() {
         note(format_args!(
-            "note: what other programs make of it is the answer to an image as it is; dawn21 takes the mean over {symmetries}"
+            "note: other programs will predict from an image only as it is; dawn21 takes the mean over {symmetries}"
         ));
     }
     Ok(())

@@ -19,7 +19,7 @@ pub(super) struct Arguments {
     /// Run directory
     #[arg(required = true)]
     run: Option<PathBuf>,
-    /// Data directory of the light-cones shown; absent: the one that the run was trained on
+    /// Data directory of the light-cones to show; default: the one that the run was trained on
     #[arg(long, value_name = "DATA")]
     data: Option<PathBuf>,
     #[command(flatten)]
@@ -42,7 +42,8 @@ struct LightConeArguments {
     /// Plane of constant y; by default the first stored one
     #[arg(long, value_name = "Y")]
     plane: Option<usize>,
-    /// Path of the figures without `.png` and `.svg`; by default `light_cone_` and the cube's name, here
+    /// Path of the figures without `.png` and `.svg`; by default `light_cone_` and the cube's name, in the current
+    /// directory
     #[arg(long, value_name = "PREFIX")]
     out: Option<PathBuf>,
 }

@@ -106,8 +106,8 @@ pub(super) fn locate(
     else {
         if bytes != image_bytes {
             return Err(CommandError::Usage(format!(
-                "{}: {bytes} bytes are no image of the model ({rows} x {columns} cells, {image_bytes} bytes); \
-                 for a cube give --shape X,Y,Z or put it into a data directory",
+                "{}: {bytes} bytes are not an image for the model ({rows} x {columns} cells, {image_bytes} bytes); \
+                 for a cube, give --shape X,Y,Z or put it into a data directory",
                 file.display()
             )));
         }

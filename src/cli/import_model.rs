@@ -24,8 +24,8 @@ pub(super) struct Arguments {
     /// Run directory to create
     #[arg(long, value_name = "RUN")]
     out: PathBuf,
-    /// TOML file with the [[layer]] tables of the network; a --config of `dawn21 train` is one, too.
-    /// Absent: the layers of --like
+    /// TOML file with the [[layer]] tables of the network; a --config file of `dawn21 train` also serves.
+    /// Default: the layers of --like
     #[arg(long, value_name = "FILE", required_unless_present = "like")]
     architecture: Option<PathBuf>,
     /// Data directory with the images and parameters that the network is for
@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     /// Run or model file for the same images and parameters
     #[arg(long, value_name = "RUN")]
     like: Option<PathBuf>,
-    /// Where channels were when Keras saved the weights; absent: what the file says, else channels_first
+    /// Where the channels were when Keras saved the weights; default: what the file says, else channels_first
     /// for Theano and channels_last otherwise
     #[arg(long, value_enum, value_name = "FORMAT")]
     data_format: Option<DataFormatArgument>,

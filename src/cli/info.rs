@@ -20,10 +20,10 @@ pub(super) struct Arguments {
     /// Read every cell and report those that are not finite
     #[arg(long)]
     deep: bool,
-    /// Print how each convolution of a network would be computed on these images, and why so
+    /// Print how each convolution of a network would be computed on these images, and why
     #[arg(long)]
     plan: bool,
-    /// With --plan: network of a preset; absent: the one that DATA suggests, else gillet2019
+    /// With --plan: network of a preset; default: the one that DATA suggests, else gillet2019
     #[arg(long, value_name = "NAME", requires = "plan")]
     preset: Option<String>,
     /// With --plan: network of a TOML file

@@ -19,14 +19,14 @@ pub(super) struct Arguments {
     /// Which image of a cube, from 0: `predict` lists them in this order
     #[arg(long, value_name = "N", default_value_t = 0)]
     image: usize,
-    /// Cells of a cube that is in no data directory: x,y,z
+    /// Cells of a cube that is not in a data directory: x,y,z
     #[arg(long, value_name = "X,Y,Z", value_parser = parse_shape)]
     shape: Option<[usize; 3]>,
     /// Which weights
     #[arg(long, value_enum, default_value = "best")]
     weights: Weights,
-    /// Directory of the figures; absent: inspect_<FILE>, with _<N> for an image other than the first, in RUN or, for a
-    /// model file, here
+    /// Directory for the figures; default: inspect_<FILE>, with _<N> for an image other than the first, in RUN or, for
+    /// a model file, in the current directory
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     #[command(flatten)]

@@ -17,7 +17,9 @@ pub(super) fn stop_flag(stopping: &'static str) -> Result<Arc<AtomicBool>, Comma
         if flag.swap(true, Ordering::Relaxed) {
             std::process::exit(i32::from(INTERRUPTED));
         }
-        note(format_args!("\n{stopping}; once more to stop at once"));
+        note(format_args!(
+            "\n{stopping}; interrupt again to stop at once"
+        ));
     })
     .map_err(|error| CommandError::Usage(format!("Ctrl-C cannot be handled: {error}")))?;
     Ok(stop)

@@ -82,8 +82,8 @@ fn warn_of_other_data(run: &RunDirectory, dataset: &Dataset, known: Option<&[usi
             dataset.light_cones().len(),
         )),
         None => note(format_args!(
-            "note: {run} has no record (split.csv) of the parameters that it was trained on; whether light-cones in {data} \
-             are among them is not known"
+            "note: {run} has no record (split.csv) of the parameters that it was trained on, so it is not known \
+             whether light-cones in {data} are among them"
         )),
     }
 }
@@ -102,8 +102,8 @@ pub(super) fn warn_before_training(
     if let Some(known) = known.map(|known| known.len()).filter(|&known| known > 0) {
         note(format_args!(
             "warning: {known} of the {count} light-cones for validation and test have the parameters of light-cones that {} \
-             was trained on: scores will look better than they are; give both runs the same data and `split`, or new \
-             light-cones to this one",
+             was trained on: scores will look better than they are; give both runs the same data and `split`, or give \
+             this run new light-cones",
             initial.display()
         ));
     }

@@ -73,9 +73,9 @@ enum Command {
     Evaluate(evaluate::Arguments),
     /// Measure the uncertainties of a network anew, on light-cones that it was not trained on
     Calibrate(calibrate::Arguments),
-    /// Make one run of others: the mean of networks that differ in their weights alone, and over views of an image
+    /// Combine runs into one: the mean over networks that differ only in their weights, and over views of an image
     Ensemble(ensemble::Arguments),
-    /// Print R2 of several evaluated runs, over their seeds, beside published values
+    /// Print R2 of several evaluated runs, summarised over their seeds, beside published values
     Compare(compare::Arguments),
     /// Print the parameters that a trained network reads out of cubes or images, as csv
     Predict(predict::Arguments),
@@ -89,7 +89,7 @@ enum Command {
     Bench(bench::Arguments),
     /// Audit every gradient against finite differences, and every f32 kernel against f64
     Gradcheck(gradcheck::Arguments),
-    /// Draw the figures of a run into RUN/figures, or with `light-cone CUBE` one of a light-cone
+    /// Draw the figures of a run into RUN/figures, or a figure of one light-cone with `light-cone CUBE`
     Figures(figures::Arguments),
     /// Write RUN/report.html: figures, tables and settings of a run in one page
     Report(report::Arguments),
@@ -201,7 +201,7 @@ pub fn main() -> ExitCode {
 /// Which settings, for every command that needs a network but no run.
 #[derive(Debug, clap::Args)]
 struct NetworkArguments {
-    /// Network of a preset; absent: gillet2019, the paper's
+    /// Network of a preset; default: gillet2019, the paper's
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// Network of a TOML file
@@ -238,7 +238,7 @@ fn parse_image(text: &str) -> Result<[usize; 2], String> {
 /// Number of threads, for every command that computes.
 #[derive(Debug, clap::Args)]
 struct Threads {
-    /// Number of threads; absent: all cores. Results do not depend on it
+    /// Number of threads; default: all cores. Results do not depend on it
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
 }

@@ -12,7 +12,7 @@ use crate::training::checkpoint;
 pub(super) enum Weights {
     /// Those with the lowest validation loss.
     Best,
-    /// Those of the last checkpoint: the averaged ones, if the training averages.
+    /// Those of the last checkpoint: the averaged ones, if the training averages weights.
     Last,
 }
 
@@ -35,7 +35,7 @@ pub(super) fn open(path: &Path, weights: Weights) -> Result<(PathBuf, Model), Co
         }
         Weights::Best => Ok((run.model(), model_file::read(&run.model())?)),
         Weights::Last if !run.checkpoint().exists() => Err(CommandError::Usage(format!(
-            "{}: there are no last weights, the run is imported, an ensemble, or not yet begun",
+            "{}: there are no last weights: the run was imported, is an ensemble, or has not begun yet",
             run.path().display()
         ))),
         Weights::Last => Ok((run.checkpoint(), checkpoint::read_model(&run.checkpoint())?)),

@@ -18,13 +18,13 @@ pub(super) struct Arguments {
     /// dataset.toml
     #[arg(required = true)]
     files: Vec<PathBuf>,
-    /// Cells of cubes that are in no data directory: x,y,z
+    /// Cells of cubes that are not in a data directory: x,y,z
     #[arg(long, value_name = "X,Y,Z", value_parser = parse_shape)]
     shape: Option<[usize; 3]>,
-    /// One line a file: the mean over its images, with the bias and uncertainty of such means
+    /// Print one line per file: the mean over its images, with the bias and uncertainty of such means
     #[arg(long)]
     mean: bool,
-    /// Images of constant x as well; of whole cubes with a square sky
+    /// Predict images of constant x as well; needs whole cubes with a square sky
     #[arg(long)]
     both_directions: bool,
     /// Which weights
@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     weights: Weights,
     #[command(flatten)]
     threads: Threads,
-    /// No progress and no warnings on stderr; the csv has them
+    /// No progress and no warnings on stderr; the csv still has the warnings
     #[arg(long)]
     quiet: bool,
 }
@@ -112,11 +112,11 @@ fn note_on_mean(predictor: &Predictor, file: &Path, located: &Located) {
     };
     let known: Vec<String> = calibration.means_known().map(|m| m.to_string()).collect();
     let known = match known.is_empty() {
-        true => "this calibration has none".to_string(),
+        true => "as this calibration has none".to_string(),
         false => format!("only over {}", known.join(" or ")),
     };
     note(format_args!(
-        "note: {}: no uncertainty is known of the mean over {}, {known}; `dawn21 calibrate` measures more",
+        "note: {}: no uncertainty is known for the mean over {}, {known}; `dawn21 calibrate` measures others",
         file.display(),
         located.slicing.image_set()
     ));

@@ -41,9 +41,9 @@ impl Predictor {
             Ok(None) => (
                 None,
                 Some(format!(
-                    "no {CALIBRATION_FILE} beside {}: values without uncertainties, and no warning of images unlike \
-                     those trained on; `dawn21 evaluate RUN DATA` with the data of the training makes one of \
-                     the best weights, `dawn21 calibrate RUN DATA` one of an imported model",
+                    "no {CALIBRATION_FILE} beside {}: values without uncertainties, and no warnings about images \
+                     unlike those trained on; `dawn21 evaluate RUN DATA` with the training data makes one for \
+                     the best weights, `dawn21 calibrate RUN DATA` one for an imported model",
                     file.display()
                 )),
             ),

@@ -11,7 +11,7 @@ use crate::figures::run_material::RunMaterial;
 pub(super) struct Arguments {
     /// Run directory
     run: PathBuf,
-    /// Data directory of the light-cones shown; absent: the one that the run was trained on
+    /// Data directory of the light-cones to show; default: the one that the run was trained on
     #[arg(long, value_name = "DATA")]
     data: Option<PathBuf>,
     /// Other evaluated runs whose scores stand beside those of RUN in table 2, e.g. one trained on one image of

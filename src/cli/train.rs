@@ -30,7 +30,7 @@ use crate::training::trainer::{Outcome, Trainer};
 pub(super) struct Arguments {
     /// Data directory: dataset.toml, parameters.csv, cubes/
     data: PathBuf,
-    /// Run directory to create; absent: the next free runs/<DATA>-<number>
+    /// Run directory to create; default: the next free runs/<DATA>-<number>
     #[arg(long, value_name = "RUN", conflicts_with = "resume")]
     out: Option<PathBuf>,
     /// Settings to start from: gillet2019 (the paper's, the default), few_light_cones, or deep; DATA may suggest one
@@ -42,13 +42,13 @@ pub(super) struct Arguments {
     /// Replace one field, e.g. training.epochs=20 or layer.0.filters=16; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     overrides: Vec<String>,
-    /// Continue a run where it stopped; only training.epochs may be --set
+    /// Continue a run where it stopped; only training.epochs may be changed, with --set
     #[arg(long, value_name = "RUN")]
     resume: Option<PathBuf>,
     /// Start from the weights of another run or model file
     #[arg(long, value_name = "RUN", conflicts_with = "resume")]
     init_from: Option<PathBuf>,
-    /// Seed of weights, order and dropout
+    /// Seed of the initial weights, the order of the images, and dropout
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     seed: Option<u64>,
     #[command(flatten)]
@@ -209,7 +209,7 @@ fn check_repeatable(path: &Path, has_start: bool) -> Result<(), CommandError> {
     match record.init_from {
         Some(from) if !has_start => Err(CommandError::Usage(format!(
             "--config {file}: that run started from the weights of {}; add --init-from {} to repeat it, or give a copy \
-             without its line `init_from` to start from random ones",
+             of the file without its `init_from` line to start from random weights",
             from.display(),
             quoted(&from)
         ))),
@@ -281,8 +281,8 @@ fn new_epochs(arguments: &Arguments, run: &Path) -> Result<Option<u64>, CommandE
             .and_then(|(_, value)| value.trim().parse().ok());
         if value.is_none() {
             return Err(CommandError::Usage(format!(
-                "--set {argument}: a resumed run keeps its settings, only training.epochs=N may change; \
-                 for others start a new run with --init-from {}",
+                "--set {argument}: a resumed run keeps its settings; only training.epochs=N may change. \
+                 To change others, start a new run with --init-from {}",
                 quoted(run)
             )));
         }

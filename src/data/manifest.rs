@@ -105,7 +105,7 @@ pub enum ManifestError {
     File(#[from] FileError),
     /// There is no such file, perhaps no such directory.
     #[error(
-        "{path}: reading failed: there is no such file; give a data directory as `dawn21 simulate` makes it or docs/data-directory.md describes it"
+        "{path}: reading failed: there is no such file; give a data directory made by `dawn21 simulate` or laid out as docs/data-directory.md describes"
     )]
     Missing {
         /// The manifest.

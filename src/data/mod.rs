@@ -94,7 +94,7 @@ pub enum DataError {
     },
     /// A scaling has an empty or non-finite range.
     #[error(
-        "{field} = [{low}, {high}]: expected two finite numbers in increasing order, apart in single precision"
+        "{field} = [{low}, {high}]: expected two finite numbers in increasing order that differ in single precision"
     )]
     Range {
         /// Configuration field.

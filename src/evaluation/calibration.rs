@@ -116,8 +116,8 @@ pub enum CalibrationError {
     },
     /// It was made for other weights than those of the model.
     #[error(
-        "{}: made for other weights, or other views of an image, than the model has; `dawn21 evaluate RUN DATA` with the \
-         data of the training makes it anew, `dawn21 calibrate RUN DATA` that of an imported model",
+        "{}: made for other weights, or other views of an image, than those of the model; `dawn21 evaluate RUN DATA` \
+         with the training data makes it again, or `dawn21 calibrate RUN DATA` for an imported model",
         path.display()
     )]
     OtherWeights {
@@ -222,7 +222,7 @@ impl Calibration {
         if format != FORMAT || version != VERSION {
             return Err(content(format!(
                 "expected {FORMAT} version {VERSION}, found {format} version {version}; `dawn21 evaluate RUN DATA` with \
-                 the data of the training makes it anew, `dawn21 calibrate RUN DATA` that of an imported model"
+                 the training data makes it again, or `dawn21 calibrate RUN DATA` for an imported model"
             )));
         }
         let mut calibration: Self =
@@ -256,7 +256,7 @@ impl Calibration {
             {
                 let (name, expected) = (&parameter.name, spread::count_terms(parameters.len()));
                 return Some(format!(
-                    "`spread` of {name}: expected no or {expected} finite coefficients"
+                    "`spread` of {name}: expected none or {expected} finite coefficients"
                 ));
             }
         }

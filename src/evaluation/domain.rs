@@ -98,7 +98,7 @@ impl fmt::Display for Departure {
         let distance = |f: &mut fmt::Formatter<'_>, what, distance, limit| {
             write!(
                 f,
-                "{what} unlike that of images known to the model (distance {distance:.2}, limit {limit:.2})"
+                "{what} unlike anything in images known to the model (distance {distance:.2}, limit {limit:.2})"
             )
         };
         match *self {

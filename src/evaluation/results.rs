@@ -91,8 +91,8 @@ impl Metrics {
     pub fn caution(&self) -> Option<String> {
         let known = self.known_light_cones.filter(|&known| known > 0)?;
         Some(format!(
-            "{known} of these {} light-cones are of the training or the validation, or have the parameters of such: \
-             the scores are no test",
+            "{known} of these {} light-cones are from the training or validation set, or have the parameters of one \
+             that is: the scores are not a test",
             self.light_cones
         ))
     }
@@ -143,7 +143,7 @@ pub enum ResultsError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The file is damaged, or belongs to another model.
-    #[error("{}: {detail}; `dawn21 evaluate RUN DATA` writes it anew (of an imported model with `--out RUN`)", path.display())]
+    #[error("{}: {detail}; `dawn21 evaluate RUN DATA` writes it again (for an imported model, with `--out RUN`)", path.display())]
     Content {
         /// The file.
         path: PathBuf,
@@ -272,7 +272,7 @@ pub fn read_predictions(
             .skip(4)
             .map(|field| field.parse::<f64>().ok().filter(|v| v.is_finite()))
             .collect::<Option<_>>()
-            .ok_or_else(|| content(format!("line {}: a value is no number", index + 2)))?;
+            .ok_or_else(|| content(format!("line {}: a value is not a number", index + 2)))?;
         let pairs = numbers.chunks_exact(2).map(|values| Pair {
             truth: values[0],
             prediction: values[1],

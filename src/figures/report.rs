@@ -197,7 +197,7 @@ fn score_tables(material: &RunMaterial) -> String {
         html.push_str(&format!(
             "<p>Table 2 of the paper: <i>R</i><sup>2</sup> = 1 \u{2212} \u{3a3}(true \u{2212} predicted)<sup>2</sup> / \
              \u{3a3}(true \u{2212} mean true)<sup>2</sup>, {trained}scored on the first image of {} light-cones ({}){weights}. \
-             Its columns differ in the images of each light-cone that the network was trained on. \
+             Its columns differ in which images of each light-cone the network was trained on. \
              Brackets are 68 % intervals over {} resamples of the light-cones, seed {}.</p>\n",
             metrics.light_cones,
             escape(&metrics.part),
@@ -209,23 +209,23 @@ fn score_tables(material: &RunMaterial) -> String {
         for (name, metrics) in std::iter::once(("this run", metrics)).chain(beside) {
             if let Some(caution) = metrics.caution() {
                 html.push_str(&format!(
-                    "<p class=\"note\">Of {}: {caution}.</p>\n",
+                    "<p class=\"note\">For {}: {caution}.</p>\n",
                     escape(name)
                 ));
             }
         }
         html.push_str(&tables::errors(metrics, parameters));
         html.push_str(
-            "<p>Of the same images: the root mean squared error; the bias, mean of predicted minus true; and \
+            "<p>For the same images: the root mean squared error; the bias, the mean of predicted minus true; and \
              <i>R</i><sup>2</sup> over the variance of the predictions, which the published script computes.</p>\n",
         );
         if let Some(table) = tables::image_sets(metrics, parameters) {
             html.push_str(&table);
-            html.push_str("<p>The same network, asked about more of each light-cone");
+            html.push_str("<p>The same network, given more images of each light-cone");
             html.push_str(match metrics.calibrated_mean {
                 Some(_) => {
-                    "; the calibrated mean is that over its images less the bias that such means have among the \
-                     light-cones of the calibration.</p>\n"
+                    "; the calibrated mean is the mean over its images minus the bias that such means have on the \
+                     calibration light-cones.</p>\n"
                 }
                 None => ".</p>\n",
             });
@@ -241,17 +241,18 @@ fn score_tables(material: &RunMaterial) -> String {
         Some(calibration) => {
             html.push_str(&tables::uncertainties(calibration, parameters));
             html.push_str(&format!(
-                "<p>Recovery uncertainty of the prediction for one image, and of the mean over those of a light-cone, \
-                 whatever the other parameters are, from {} images of {} light-cones that it was not trained on. What \
-                 <code>dawn21 predict</code> and <code>dawn21 predict --mean</code> give beside each value is wider or \
-                 narrower where the others make the parameter hard or easy to read.</p>\n",
+                "<p>Recovery uncertainty of the network\u{2019}s prediction for one image, and of the mean over the \
+                 images of a light-cone, whatever the other parameters are, from {} images of {} light-cones that it \
+                 was not trained on. The uncertainty that <code>dawn21 predict</code> and <code>dawn21 predict \
+                 --mean</code> give beside each value is larger or smaller where the other parameters make this one \
+                 hard or easy to read.</p>\n",
                 calibration.images, calibration.light_cones
             ));
         }
         None => html.push_str(
-            "<p class=\"note\">There is no calibration of these weights: predictions have no uncertainties. \
-             <code>dawn21 evaluate</code> makes one with the data of the training, <code>dawn21 calibrate</code> one \
-             of an imported model.</p>\n",
+            "<p class=\"note\">There is no calibration for these weights: predictions have no uncertainties. \
+             <code>dawn21 evaluate</code> makes one with the training data, <code>dawn21 calibrate</code> one \
+             for an imported model.</p>\n",
         ),
     }
     html

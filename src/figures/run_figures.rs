@@ -93,7 +93,9 @@ fn loss_section(material: &RunMaterial) -> Section {
     if material.history.is_empty() {
         let why = match &material.record {
             None => "the model was imported, not trained here",
-            Some(record) if !record.members.is_empty() => "an ensemble has those of its members",
+            Some(record) if !record.members.is_empty() => {
+                "an ensemble has only those of its members"
+            }
             Some(_) => "history.csv is missing, or no epoch has finished yet",
         };
         section.missing = Some(format!("No history: {why}."));
@@ -109,7 +111,7 @@ pub fn loss_figure(history: &[crate::training::history::EpochRecord]) -> Figure 
     Figure {
         name: "loss_curves".to_string(),
         caption: "Figure 4 of the paper: mean squared error of the parameters, each scaled to [0, 1]. The training \
-                  loss is the mean over the epoch, with dropout; the validation loss that after it, without."
+                  loss is the mean over the epoch, with dropout; the validation loss is measured after it, without."
             .to_string(),
         description: "Training and validation loss by epoch on a logarithmic axis".to_string(),
         drawing: loss_curves::draw(history),
@@ -143,8 +145,8 @@ pub fn recovery_figures(
             name: format!("recovery_{}", parameter.name),
             caption: format!(
                 "Figure 5 of the paper for {}, {} images: predicted against true values. Below, the network error \
-                 \u{3b5}, predicted minus true by true value; to the left, the recovery uncertainty <i>u</i>, the same \
-                 by predicted value. Steps are means, bars standard deviations of Gaussian fits.",
+                 \u{3b5}, predicted minus true against the true value; to the left, the recovery uncertainty <i>u</i>, \
+                 the same against the predicted value. Steps are means, bars standard deviations of Gaussian fits.",
                 symbol(parameter).html(),
                 pairs.len()
             ),
@@ -169,7 +171,7 @@ fn filter_section(material: &RunMaterial) -> Section {
             description: "Weights of the filters of the first layer".to_string(),
             drawing,
         }),
-        None => section.missing = Some("The first layer is no convolution.".to_string()),
+        None => section.missing = Some("The first layer is not a convolution.".to_string()),
     }
     section
 }
@@ -208,7 +210,7 @@ fn example_sections(material: &RunMaterial) -> Result<[Section; 2], FigureError>
                 }
                 responses.figures.push(figure);
             }
-            None => responses.missing = Some("The first layer is no convolution.".to_string()),
+            None => responses.missing = Some("The first layer is not a convolution.".to_string()),
         }
         let name = format!("saliency_{}", number + 1);
         saliencies

@@ -77,10 +77,10 @@ impl RunMaterial {
         if let Some(metrics) = &metrics {
             let epochs = (metrics.epoch, model.description.epoch);
             let command = evaluate_command(path, Path::new("DATA"), record.is_none());
-            let anew = format!("`{command}` scores them anew");
+            let anew = format!("`{command}` computes them again");
             if epochs.0 != epochs.1 {
                 notes.push(format!(
-                    "the scores are those of epoch {}, the weights now those of epoch {}; {anew}",
+                    "the scores are those of epoch {}, but the weights are now those of epoch {}; {anew}",
                     epochs.0, epochs.1
                 ));
             } else if metrics

@@ -34,8 +34,8 @@ pub enum ArchitectureError {
     },
     /// Parameters and maps of one image together are beyond any memory.
     #[error(
-        "layer {index}: parameters and maps of one image up to here are {values} values, more than 2^32; use fewer \
-         filters or units, or pool before"
+        "layer {index}: up to here, the parameters and the maps of one image are {values} values, more than 2^32; use \
+         fewer filters or units, or pool earlier"
     )]
     TooLarge {
         /// Position in the list, from 0.
@@ -44,7 +44,7 @@ pub enum ArchitectureError {
         values: u128,
     },
     /// The image has no cells.
-    #[error("an image of {rows} x {columns} cells has no place for a network")]
+    #[error("an image of {rows} x {columns} cells has nothing for a network to read")]
     EmptyImage {
         /// Rows.
         rows: usize,

@@ -19,10 +19,12 @@ use crate::data::symmetry::Symmetries;
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum EnsembleError {
     /// A mean needs two.
-    #[error("a mean needs two answers or more")]
+    #[error("a mean needs two predictions or more")]
     OneAnswer,
     /// There are not so many views of an image.
-    #[error("{shifts} shifts along the sky: an image has {rows} rows")]
+    #[error(
+        "{shifts} shifts along the sky: expected at least 1 and at most one per row; an image has {rows} rows"
+    )]
     Shifts {
         /// Shifts asked for.
         shifts: usize,
@@ -31,8 +33,8 @@ pub enum EnsembleError {
     },
     /// Models that answer with means over views already.
     #[error(
-        "the models answer with means over {symmetries} already; give the runs that they were made of, with other views, or \
-         these with none"
+        "the models already average over {symmetries}; give the runs that they were made from, with other views, or \
+         these runs without any"
     )]
     SymmetricMembers {
         /// Their views.
@@ -40,8 +42,8 @@ pub enum EnsembleError {
     },
     /// Two models differ in more than their weights.
     #[error(
-        "model {number} has other {field} than the first; an ensemble is made of models that differ in their weights \
-         alone"
+        "model {number} has different {field} from the first; an ensemble is made of models that differ only in their \
+         weights"
     )]
     Differ {
         /// Number of the model, from 1.

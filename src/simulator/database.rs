@@ -109,7 +109,7 @@ pub enum DatabaseError {
     },
     /// The directory holds something else.
     #[error(
-        "{path} belongs to another data base ({difference}); simulate into a new directory, or repeat the options of the first run"
+        "{path} belongs to another database ({difference}); simulate into a new directory, or repeat the options of the first run"
     )]
     OtherDatabase {
         /// The file that differs.

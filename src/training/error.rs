@@ -37,7 +37,7 @@ pub enum TrainingError {
     /// The loss overflowed.
     #[error(
         "epoch {epoch}, batch {batch} of {batches}: the loss is {loss}; the last good weights are kept in {kept}. \
-         Lower training.rmsprop.learning_rate (now {learning_rate}) and start again, from them with --init-from"
+         Lower training.rmsprop.learning_rate (now {learning_rate}) and start again from these, with --init-from"
     )]
     NonFiniteLoss {
         /// Epoch, from 1.
@@ -56,7 +56,7 @@ pub enum TrainingError {
     /// The loss overflowed on the validation set only.
     #[error(
         "epoch {epoch}: the validation loss is {loss}; the last good weights are kept in {kept}. \
-         Lower training.rmsprop.learning_rate (now {learning_rate}) and start again, from them with --init-from"
+         Lower training.rmsprop.learning_rate (now {learning_rate}) and start again from these, with --init-from"
     )]
     NonFiniteValidation {
         /// Epoch, from 1.
@@ -71,7 +71,7 @@ pub enum TrainingError {
     /// A weight overflowed although the loss did not.
     #[error(
         "epoch {epoch}: tensor `{tensor}` holds values that are not finite; the last good weights are kept in {kept}. \
-         Lower training.rmsprop.learning_rate and start again, from them with --init-from"
+         Lower training.rmsprop.learning_rate and start again from these, with --init-from"
     )]
     NonFiniteWeights {
         /// Epoch, from 1.

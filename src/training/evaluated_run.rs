@@ -36,7 +36,7 @@ pub enum EvaluatedRunError {
     #[error(transparent)]
     History(#[from] HistoryFileError),
     /// It has no scores yet.
-    #[error("{} was not evaluated yet; `{}` does it", run.display(), evaluate_command(run, Path::new("DATA"), *imported))]
+    #[error("{} has not been evaluated yet; run `{}`", run.display(), evaluate_command(run, Path::new("DATA"), *imported))]
     NotEvaluated {
         /// The run.
         run: PathBuf,

@@ -150,7 +150,7 @@ pub enum RunRecordError {
     },
     /// The run is the mean of others.
     #[error(
-        "{}: is the mean of {}, so there is no training to continue; resume those and make their mean anew",
+        "{}: is the mean of {}, so there is no training to continue; resume those and make the ensemble again",
         run.display(), if *members == 1 { "the answers of one run".to_string() } else { format!("{members} runs") }
     )]
     Ensemble {

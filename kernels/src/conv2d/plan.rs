@@ -42,7 +42,7 @@ impl Algorithm {
 
 /// A name that no algorithm has.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no convolution algorithm, expected direct, im2col or fft")]
+#[error("`{0}` is not a convolution algorithm, expected direct, im2col or fft")]
 pub struct UnknownAlgorithm(String);
 
 impl FromStr for Algorithm {

@@ -44,7 +44,7 @@ enum Inner {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LevelError {
     /// No level has this name.
-    #[error("`{0}` is no vector level, expected avx512, avx2 or portable")]
+    #[error("`{0}` is not a vector level, expected avx512, avx2 or portable")]
     Unknown(String),
     /// The processor (or the target that the program was compiled for) lacks the instructions.
     #[error("this processor does not have the vector level `{0}`; it has {1}")]

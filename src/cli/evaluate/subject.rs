@@ -185,7 +185,7 @@ fn own_split(
         if is_same_directory(&record.data.directory, &arguments.data) && !quiet {
             note(format_args!(
                 "warning: {} was trained on {}, which has changed since (light-cones, parameters, geometry, physics or \
-                 cosmology): it counts as data that the network has not seen, though it may have",
+                 cosmology): it is treated as data that the network has not seen, although the network may have",
                 run.path().display(),
                 arguments.data.display()
             ));

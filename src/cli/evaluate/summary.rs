@@ -82,7 +82,7 @@ pub(super) fn print(metrics: &Metrics) -> Result<(), CommandError> {
         ))?;
     }
     if metrics.light_cones < 30 {
-        line("so few light-cones that the scores say little")?;
+        line("there are too few light-cones for the scores to say much")?;
     }
     Ok(())
 }

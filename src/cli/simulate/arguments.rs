@@ -118,13 +118,13 @@ pub(in crate::cli) struct SimulateArguments {
     /// Linear density contrast at which a sphere collapses; by default as in --physics
     #[arg(long, value_name = "CONTRAST", help_heading = "Physics")]
     pub(in crate::cli) critical_contrast: Option<f64>,
-    /// Cells with few haloes have their mean number, not a random one
+    /// Give cells with few haloes the mean number of haloes, not a random one
     #[arg(long, help_heading = "Physics")]
     pub(in crate::cli) mean_haloes: bool,
     /// Bubble radii in steps of 1.1 from that of a cell, without the largest one
     #[arg(long, help_heading = "Physics")]
     pub(in crate::cli) radii_from_cell: bool,
-    /// Emissivities of regions whose contrast stands still, not grows
+    /// Emissivities of regions whose contrast stays constant instead of growing
     #[arg(long, help_heading = "Physics")]
     pub(in crate::cli) static_contrast: bool,
     /// Brightness temperatures with the line's optical depth and unlimited velocity gradients
@@ -134,7 +134,7 @@ pub(in crate::cli) struct SimulateArguments {
     #[arg(long, value_name = "FILE", help_heading = "Physics")]
     pub(in crate::cli) initial_density: Option<PathBuf>,
 
-    /// Simulate part i of n, the parts to be merged by copying their directories together
+    /// Simulate part i of n; merge the parts by copying their directories together
     #[arg(long, value_name = "i/n", default_value = "1/1")]
     pub(in crate::cli) shard: ShardArgument,
     /// Threads; 0 for all processors. The result does not depend on it

@@ -26,7 +26,7 @@ pub(super) fn read(
     model.description.check_same_scaling(description)?;
     if model.description.parameters != description.parameters && !quiet {
         note(format_args!(
-            "warning: {} was trained for other parameters or ranges; its outputs start from there",
+            "warning: {} was trained for different parameters or ranges; the training starts from outputs for those",
             file.display()
         ));
     }

@@ -38,7 +38,7 @@ pub(super) fn recorded(path: &Path, table: &mut Table) -> Result<Option<Table>, 
     };
     if table.contains_key("imported") {
         return Err(error(
-            "the record of an imported model, which has no settings of a training",
+            "the record of an imported model, which has no training settings",
         ));
     }
     let Some(config) = table.remove("config") else {
@@ -54,12 +54,12 @@ pub(super) fn recorded(path: &Path, table: &mut Table) -> Result<Option<Table>, 
     ];
     if let Some(other) = table.keys().find(|key| !known.contains(&&key[..])) {
         return Err(error(&format!(
-            "a run record has its settings in [config], but `{other}` lies beside it; change it there or with --set"
+            "a run record has its settings in [config], but `{other}` is outside it; change it there or with --set"
         )));
     }
     match config {
         Value::Table(config) => Ok(Some(config)),
-        _ => Err(error("`config` is no table of settings")),
+        _ => Err(error("`config` is not a table of settings")),
     }
 }
 

@@ -53,8 +53,8 @@ pub enum KerasError {
     },
     /// It is sound HDF5 but holds no weights of Keras.
     #[error(
-        "{}: neither `layer_names` (legacy weights), `model_weights` (legacy model) nor `layers` (new weights) is \
-         there; expected a file of Keras' `save_weights` or `save`",
+        "{}: has neither `layer_names` (legacy weights), `model_weights` (legacy model) nor `layers` (new weights); \
+         expected a file written by Keras' `save_weights` or `save`",
         path.display()
     )]
     NotKeras {
