@@ -209,6 +209,42 @@ fn the_mean_over_seeds_is_scored_from_their_predictions() {
 }
 
 #[test]
+fn networks_with_views_share_a_row_over_their_seeds() {
+    let runs = Runs::new();
+    let with_views = |name: &str, seed: &str, flip: &str| {
+        let run = |run: &str| {
+            let views = format!(
+                "source = \"dawn21 0.1.0 simulate\"\n\n[symmetries]\nshifts = 5\nflip = {flip}\n"
+            );
+            let run = replaced(run, "source = \"dawn21 0.1.0 simulate\"\n", &views);
+            let member = format!("version = 1\nmembers = [\"stable-{seed}\"]\n");
+            let run = replaced(&run, "version = 1\n", &member);
+            replaced(&run, "seed = 1\n", &format!("seed = {seed}\n"))
+        };
+        runs.copy("stable-1", name, run, same)
+    };
+    let first = with_views("symmetric-1", "1", "true");
+    let second = with_views("symmetric-2", "2", "true");
+    let other = with_views("shifted-3", "3", "false");
+    let plain = runs.copy("stable-1", "stable-1", same, same);
+    let table = succeed(&[
+        "compare",
+        text(&first),
+        text(&plain),
+        text(&second),
+        text(&other),
+    ]);
+    for (name, seeds) in [("symmetric", "2"), ("shifted", "1"), ("stable", "1")] {
+        assert_eq!(line(&table, &format!("{name}, first image "))[0], seeds);
+    }
+    let again = with_views("again-2", "2", "true");
+    fail(
+        &["compare", text(&second), text(&again)],
+        &["are the same training (seed 2)"],
+    );
+}
+
+#[test]
 fn each_ensemble_is_a_row_of_its_own() {
     let runs = Runs::new();
     let ensemble = |name: &str, members: &str| {

@@ -142,11 +142,11 @@ fn by_kind(runs: &[EvaluatedRun]) -> Result<Vec<Vec<&EvaluatedRun>>, EvaluatedRu
 }
 
 /// Name of a kind of training: the directory of its first run without the seed at its end, or the whole path
-/// when another kind has that name. An ensemble has no seed.
+/// when another kind has that name. A mean of several networks has no seed.
 fn name(run: &EvaluatedRun, kinds: &[Vec<&EvaluatedRun>]) -> String {
     let short = |run: &EvaluatedRun| {
         let directory = run.run.name();
-        let record = run.record.as_ref().filter(|r| r.members.is_empty());
+        let record = run.record.as_ref().filter(|r| r.is_of_one_seed());
         let suffix = record.map(|record| format!("-{}", record.config.seed));
         match suffix.and_then(|suffix| directory.strip_suffix(&suffix).map(str::to_string)) {
             Some(name) if !name.is_empty() => name,

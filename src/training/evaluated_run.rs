@@ -183,8 +183,8 @@ impl EvaluatedRun {
         differences
     }
 
-    /// Whether another run differs in its seed alone: same settings, start, training and test data. Ensembles have no
-    /// seed: each is a kind of its own.
+    /// Whether another run differs in its seed alone: same settings, start, training and test data. Means of several networks
+    /// have no seed: each is a kind of its own.
     #[must_use]
     pub fn differs_in_seed_alone(&self, other: &Self) -> bool {
         let (Some(own), Some(others)) = (&self.record, &other.record) else {
@@ -194,8 +194,9 @@ impl EvaluatedRun {
             let metrics = &run.metrics;
             (metrics.fingerprint.clone(), metrics.part.clone())
         };
-        own.members.is_empty()
-            && others.members.is_empty()
+        own.is_of_one_seed()
+            && others.is_of_one_seed()
+            && own.symmetries == others.symmetries
             && own.config.without_seed() == others.config.without_seed()
             && own.data.fingerprint == others.data.fingerprint
             && own.init_from == others.init_from

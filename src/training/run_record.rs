@@ -225,6 +225,12 @@ impl RunRecord {
         }
     }
 
+    /// Whether it is one network, as it was trained or with other views of an image, and not the mean of several.
+    #[must_use]
+    pub fn is_of_one_seed(&self) -> bool {
+        self.members.len() <= 1
+    }
+
     /// Whether the training came to its last epoch or ended early by its own rule.
     #[must_use]
     pub fn has_ended(&self, history: &[EpochRecord]) -> bool {
