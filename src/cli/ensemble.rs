@@ -107,6 +107,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
 /// Where the light-cones of the training are at hand, they show whether their images have the symmetries; else those do
 /// that the model is used with.
 fn check_images(record: &RunRecord, description: &ModelDescription) -> Result<(), CommandError> {
+    let shifts = description.symmetries.shifts;
+    if shifts == 1 {
+        return Ok(());
+    }
     let Ok(manifest) = Manifest::read(&record.data.directory) else {
         return Ok(());
     };
@@ -114,10 +118,8 @@ fn check_images(record: &RunRecord, description: &ModelDescription) -> Result<()
         return Ok(());
     };
     // Others may lie there now.
-    let plain = description.clone().with_symmetries(Symmetries::default());
-    let same = plain.check_geometry(&manifest, &slicing).is_ok();
-    let shifts = description.symmetries.shifts;
-    if same && shifts > 1 && !slicing.is_as_wide_as_box(&manifest) {
+    let same = description.image == [slicing.rows(), slicing.columns()];
+    if same && !slicing.is_as_wide_as_box(&manifest) {
         return Err(CommandError::Usage(format!(
             "--shifts {shifts}: needs images as wide as the periodic box (slices.halves = 1); the training images have \
              {} of {} rows; --flip alone is possible",

@@ -1,4 +1,4 @@
-//! Warnings of light-cones that a network knows, in data that it is judged by.
+//! Light-cones that a network knows, in data that it is judged by: their number, and warnings of them.
 //!
 //! They are known again by their parameters: other planes of them are other data, and another division of them has
 //! another test.
