@@ -13,7 +13,9 @@ use dawn21::data::slices::SliceConfig;
 use dawn21::data::symmetry::Symmetries;
 use dawn21::model::architecture::Architecture;
 use dawn21::model::description::ModelDescription;
+use dawn21::model::engine::Engine;
 use dawn21::model::ensemble::{EnsembleError, merge};
+use dawn21::model::execution::{Execution, ExecutionConfig};
 use dawn21::model::inference::Predict;
 use dawn21::model::layer_spec::{LayerSpec, WindowSize};
 use dawn21::model::model_file::Model;
@@ -43,14 +45,33 @@ fn model(layers: &[LayerSpec], seed: u64) -> Model {
     }
 }
 
-/// Outputs for two images.
+fn two_images() -> Vec<f32> {
+    let cells = 0..2 * IMAGE[0] * IMAGE[1];
+    cells.map(|i| 0.5 + 0.5 * (0.37 * i as f32).sin()).collect()
+}
+
+/// Outputs for two images, and their features.
+fn outputs_and_features(model: &Model) -> (Vec<f32>, Vec<Vec<f64>>) {
+    let mut inference = model.inference().expect("an engine");
+    *inference.input_mut() = two_images();
+    let outputs = inference.predict().expect("outputs").to_vec();
+    assert_eq!(outputs, inference.output());
+    (outputs, inference.features())
+}
+
 fn outputs(model: &Model) -> Vec<f32> {
-    let mut engine = model.inference().expect("an engine");
-    let cells = 2 * IMAGE[0] * IMAGE[1];
-    *engine.input_mut() = (0..cells)
-        .map(|i| 0.5 + 0.5 * (0.37 * i as f32).sin())
-        .collect();
-    engine.predict().expect("outputs").to_vec()
+    outputs_and_features(model).0
+}
+
+/// The same of the network as it is stored, for which a merged one is a network like any other.
+fn of_whole_network(model: &Model) -> (Vec<f32>, Vec<Vec<f64>>) {
+    let execution = Execution::new(ExecutionConfig::default()).expect("instructions");
+    let architecture = model.network.architecture().clone();
+    let mut engine = Engine::new(architecture, execution).expect("an engine");
+    engine.load(&model.parameters, None).expect("parameters");
+    *engine.input_mut() = two_images();
+    let outputs = engine.predict().expect("outputs").to_vec();
+    (outputs, engine.features())
 }
 
 fn merged(members: &[Model]) -> Model {
@@ -89,14 +110,26 @@ fn outputs_are_the_mean_of_those_of_the_members() {
             let members: Vec<Model> = (1..=count).map(|seed| model(&layers, seed)).collect();
             let of_members: Vec<Vec<f32>> = members.iter().map(outputs).collect();
             assert_ne!(of_members[0], of_members[1]);
-            let found = outputs(&merged(&members));
-            for (index, &found) in found.iter().enumerate() {
+            let merged = merged(&members);
+            let (found, features) = outputs_and_features(&merged);
+            let (of_whole, features_of_whole) = of_whole_network(&merged);
+            for (index, (&found, whole)) in found.iter().zip(of_whole).enumerate() {
                 let sum: f32 = of_members.iter().map(|outputs| outputs[index]).sum();
                 let expected = sum / count as f32;
-                assert!(
-                    (found - expected).abs() < 1e-5 * expected.abs().max(1.0),
-                    "{found}, {expected}: {count} of {layers:?}"
-                );
+                for found in [found, whole] {
+                    assert!(
+                        (found - expected).abs() < 1e-5 * expected.abs().max(1.0),
+                        "{found}, {expected}: {count} of {layers:?}"
+                    );
+                }
+            }
+            assert_eq!(features.len(), 2);
+            for (found, whole) in features.iter().zip(&features_of_whole) {
+                assert_eq!(found.len(), whole.len());
+                assert_eq!(found.len(), merged.network.feature_count());
+                for (found, whole) in found.iter().zip(whole) {
+                    assert!((found - whole).abs() < 1e-4 * whole.abs().max(1.0));
+                }
             }
         }
     }

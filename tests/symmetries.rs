@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::trained::{Trained, cube, field, number_in, part, rows, trained};
-use common::{copy_run, dawn21, fail, succeed, text, train_arguments};
+use common::{
+    copy_run, dawn21, fail, small_manifest, succeed, text, train_arguments, write_small_data,
+};
 use dawn21::data::symmetry::Symmetries;
 use dawn21::model::ensemble::{EnsembleError, merge};
 use dawn21::model::inference::Predict;
@@ -342,6 +344,47 @@ fn a_run_with_symmetries_is_a_run_of_its_own() {
         fail(&[&ensemble[..], &arguments].concat(), &[said]);
         assert!(!refused.exists());
     }
+}
+
+#[test]
+fn views_of_a_network_whose_training_data_are_gone_are_calibrated_on_others() {
+    let (directory, data) = common::training::small_data();
+    let path = |name: &str| directory.path().join(name);
+    let (plain, mirrored, other) = (path("plain"), path("mirrored"), path("other"));
+    for (run, seed) in [(&plain, "1"), (&other, "2")] {
+        succeed(&train_arguments(&data, run, &["--seed", seed]));
+    }
+    let ensemble = ["ensemble", text(&plain), "--flip", "--out", text(&mirrored)];
+    succeed(&ensemble);
+    fs::remove_dir_all(&data).expect("remove");
+    let unseen = path("unseen");
+    write_small_data(&unseen, &small_manifest(), 12);
+
+    let calibrate = ["calibrate", text(&mirrored), text(&unseen)];
+    succeed(&calibrate);
+    let read = |run: &Path| -> serde_json::Value {
+        let text = fs::read_to_string(run.join("calibration.json")).expect("calibration");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let (of_plain, of_mirrored) = (read(&plain), read(&mirrored));
+    assert_eq!(of_mirrored["domain"], of_plain["domain"]);
+    assert_eq!(of_mirrored["symmetries"]["flip"], true);
+    assert_eq!(of_mirrored["light_cones"], 12);
+    assert_ne!(of_mirrored["parameters"], of_plain["parameters"]);
+    succeed(&["predict", text(&mirrored), text(&cube(&unseen, "000"))]);
+
+    // Which images are usual for one network says nothing of another, nor does a run that is no more.
+    fs::remove_file(mirrored.join("calibration.json")).expect("remove");
+    let missing = ["calibration.json: missing", "with the training data"];
+    let kept = path("kept");
+    fs::rename(&plain, &kept).expect("rename");
+    fail(&calibrate, &missing);
+    fs::rename(&other, &plain).expect("rename");
+    fail(&calibrate, &missing);
+    fs::remove_dir_all(&plain).expect("remove");
+    fs::rename(&kept, &plain).expect("rename");
+    fs::remove_file(plain.join("calibration.json")).expect("remove");
+    fail(&calibrate, &missing);
 }
 
 #[test]

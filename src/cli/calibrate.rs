@@ -60,14 +60,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
     let calibration = if record.is_none() {
         Calibration::measure_imported(&model, &dataset, &slicing, progress)?
     } else {
-        let stored = Calibration::read(&run.calibration(), &model)?.ok_or_else(|| {
-            CommandError::Usage(format!(
-                "{}: missing, but needed to tell which images are like those trained on; `dawn21 evaluate RUN DATA` \
-                 with the training data makes it",
-                run.calibration().display()
-            ))
-        })?;
-        stored.measured_on(&model, &dataset, &slicing, progress)?
+        let known = of_usual_images(&run, record.as_ref(), &model)?;
+        known.measured_on(&model, &dataset, &slicing, progress)?
     };
     calibration.write(&run.calibration())?;
     let means: Vec<String> = calibration.means_known().map(|m| m.to_string()).collect();
@@ -78,6 +72,34 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         calibration.light_cones,
         means.join(" and ")
     ))
+}
+
+/// A calibration that says which images are like those trained on: of the run, or else of the run over whose views it
+/// is the mean. Both are the same network, so that an image has the same features in them.
+fn of_usual_images(
+    run: &RunDirectory,
+    record: Option<&RunRecord>,
+    model: &Model,
+) -> Result<Calibration, CommandError> {
+    let own = run.calibration();
+    if let Some(calibration) = Calibration::read(&own, model)? {
+        return Ok(calibration);
+    }
+    if let Some([viewed]) = record.map(|record| &record.members[..])
+        && let Ok(viewed) = RunDirectory::open(viewed)
+    {
+        let network = model_file::read(&viewed.model())?;
+        if network.parameters == model.parameters
+            && let Some(calibration) = Calibration::read(&viewed.calibration(), &network)?
+        {
+            return Ok(calibration);
+        }
+    }
+    Err(CommandError::Usage(format!(
+        "{}: missing, but needed to tell which images are like those trained on; `dawn21 evaluate RUN DATA` with the \
+         training data makes it",
+        own.display()
+    )))
 }
 
 /// Calibrates the best weights of a run that has ended, unless that was done.

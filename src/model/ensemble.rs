@@ -4,15 +4,15 @@
 //! Networks of the same layers that were trained with other seeds make other errors, and their mean makes smaller ones
 //! (Hansen & Salamon 1990). The members stand side by side in one network of the same kind: each layer has the outputs
 //! of all of them, connected to the own member's inputs alone (weights between members are zero), and the last layer
-//! takes the mean. So an ensemble is a model file like any other. It costs more than its members do one by one, since
-//! the zeros are multiplied too: for n members n^2 of one, in the layers between the first and the last.
+//! takes the mean. So an ensemble is a model file like any other; to predict, its members are
+//! [taken apart](super::side_by_side) again.
 
 use super::architecture::{Architecture, ArchitectureError};
 use super::description::ModelDescription;
-use super::layer::Layer;
 use super::layer_spec::LayerSpec;
 use super::model_file::Model;
-use super::parameters::{Parameters, Tensor};
+use super::parameters::Parameters;
+use super::side_by_side::{joined, wider};
 use crate::data::symmetry::Symmetries;
 
 /// Why networks cannot be made one.
@@ -124,7 +124,8 @@ pub fn merge(
         validation_loss: None,
         ..description.clone().with_symmetries(symmetries)
     };
-    let parameters = merged_parameters(&architecture, members);
+    let members: Vec<&Parameters<f32>> = members.iter().map(|m| &m.parameters).collect();
+    let parameters = joined(&architecture, &members);
     Ok((description, architecture, parameters))
 }
 
@@ -174,88 +175,6 @@ fn wider_layers(layers: &[LayerSpec], members: usize) -> Result<Vec<LayerSpec>, 
     {
         return Err(EnsembleError::NormalizedInput { layer });
     }
-    let body = body.iter().map(|layer| side_by_side(layer, members));
+    let body = body.iter().map(|layer| wider(layer, members));
     Ok(body.chain([last.clone()]).collect())
-}
-
-/// The members' parameters in the places that `architecture` has for them.
-fn merged_parameters(architecture: &Architecture, members: &[Model]) -> Parameters<f32> {
-    let mut parameters = Parameters::zeros(architecture);
-    // Every member sees the same image; what its first layer makes of it is its own.
-    let mut shared_input = true;
-    let last = architecture.layers().len() - 1;
-    let mut trainable = parameters.trainable.iter_mut().enumerate();
-    for (index, layer) in architecture.layers().iter().enumerate() {
-        for (number, tensor) in trainable.by_ref().take(layer.trainable().len()) {
-            let parts = members.iter().map(|m| &m.parameters.trainable[number]);
-            let parts: Vec<&Tensor<f32>> = parts.collect();
-            let has_inputs = tensor.shape.len() > 1;
-            match (index == last, has_inputs && !shared_input) {
-                (true, own_inputs) => average(tensor, &parts, own_inputs),
-                (false, true) => block_diagonal(tensor, &parts),
-                (false, false) => stack(tensor, &parts),
-            }
-        }
-        shared_input &= !matches!(layer, Layer::Conv2d(_) | Layer::Dense(_));
-    }
-    for (number, tensor) in parameters.buffers.iter_mut().enumerate() {
-        let parts = members.iter().map(|m| &m.parameters.buffers[number]);
-        stack(tensor, &parts.collect::<Vec<_>>());
-    }
-    parameters
-}
-
-/// A layer with the outputs of `members` of its kind.
-fn side_by_side(spec: &LayerSpec, members: usize) -> LayerSpec {
-    let mut spec = spec.clone();
-    match &mut spec {
-        LayerSpec::Conv2d { filters, .. } => *filters *= members,
-        LayerSpec::Dense { units: Some(units) } => *units *= members,
-        _ => {}
-    }
-    spec
-}
-
-/// The outputs of all members, one member after the other.
-fn stack(tensor: &mut Tensor<f32>, parts: &[&Tensor<f32>]) {
-    tensor.values = parts
-        .iter()
-        .flat_map(|part| part.values.iter().copied())
-        .collect();
-}
-
-/// The same, where each output sees the inputs of its own member. Shapes: (O, I, ...) to (n O, n I, ...).
-fn block_diagonal(tensor: &mut Tensor<f32>, parts: &[&Tensor<f32>]) {
-    let wide: usize = tensor.shape[1..].iter().product();
-    let narrow = wide / parts.len();
-    let rows = parts.iter().enumerate().flat_map(|(member, part)| {
-        let rows = part.values.chunks_exact(narrow);
-        rows.map(move |row| (member, row))
-    });
-    for ((member, row), merged) in rows.zip(tensor.values.chunks_exact_mut(wide)) {
-        merged[member * narrow..][..narrow].copy_from_slice(row);
-    }
-}
-
-/// The mean over the members: of values, or where each has `own_inputs`, of sums over these. Shapes: those of a member,
-/// or (O, I) to (O, n I).
-fn average(tensor: &mut Tensor<f32>, parts: &[&Tensor<f32>], own_inputs: bool) {
-    let share = 1.0 / parts.len() as f64;
-    if own_inputs {
-        let wide: usize = tensor.shape[1..].iter().product();
-        let narrow = wide / parts.len();
-        for (output, merged) in tensor.values.chunks_exact_mut(wide).enumerate() {
-            for (part, merged) in parts.iter().zip(merged.chunks_exact_mut(narrow)) {
-                let row = &part.values[output * narrow..][..narrow];
-                for (merged, &value) in merged.iter_mut().zip(row) {
-                    *merged = (share * f64::from(value)) as f32;
-                }
-            }
-        }
-    } else {
-        for (index, merged) in tensor.values.iter_mut().enumerate() {
-            let sum: f64 = parts.iter().map(|part| f64::from(part.values[index])).sum();
-            *merged = (share * sum) as f32;
-        }
-    }
 }

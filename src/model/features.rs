@@ -3,6 +3,8 @@
 use dawn21_kernels::Float;
 
 use super::activations::Activations;
+use super::architecture::Architecture;
+use super::layer::Layer;
 use super::network::Network;
 use super::stages::Operation;
 
@@ -27,14 +29,7 @@ impl Network {
     /// Number of the [`features`](super::engine::Engine::features) of an image.
     #[must_use]
     pub fn feature_count(&self) -> usize {
-        let inputs = self
-            .stages
-            .iter()
-            .filter_map(|stage| match stage.operation {
-                Operation::Dense { shape, .. } => Some(shape.inputs()),
-                _ => None,
-            });
-        inputs.skip(1).sum()
+        self.architecture().feature_counts().iter().sum()
     }
 
     /// Number of dense layers.
@@ -43,6 +38,17 @@ impl Network {
         stages
             .filter(|stage| matches!(stage.operation, Operation::Dense { .. }))
             .count()
+    }
+}
+
+impl Architecture {
+    /// How many of the [`features`](super::engine::Engine::features) of an image come from each layer.
+    pub(super) fn feature_counts(&self) -> Vec<usize> {
+        let inputs = self.layers().iter().filter_map(|layer| match layer {
+            Layer::Dense(shape) => Some(shape.inputs()),
+            _ => None,
+        });
+        inputs.skip(1).collect()
     }
 }
 

@@ -1,4 +1,5 @@
-//! A network that answers: where it has [`Symmetries`], with the mean of its answers to all views of an image.
+//! A network that answers: where it has [`Symmetries`], with the mean of its answers to all views of an image, and where
+//! it is several side by side, with the sum of theirs.
 //!
 //! A network learns the symmetries of its images but roughly: edges, pooling and dense layers treat rows unlike. The
 //! mean over views that are equally likely has them, and is never worse in squared error than the answers to these
@@ -7,6 +8,7 @@
 use dawn21_kernels::ShapeError;
 use rayon::prelude::*;
 
+use super::architecture::Architecture;
 use super::engine::Engine;
 use crate::data::symmetry::{Symmetries, Symmetry};
 
@@ -32,83 +34,110 @@ impl Predict for Engine {
     }
 }
 
-/// An engine with the views that it is asked about.
+/// Engines with the views that they are asked about.
 #[derive(Debug)]
 pub struct Inference {
-    engine: Engine,
+    /// Networks of the same layers whose outputs add up to the answer.
+    engines: Vec<Engine>,
     symmetries: Symmetries,
-    /// The images as they are; the engine's own input where there is no other view.
+    /// The images as they are; a single engine's own input where there is no other view.
     images: Vec<f32>,
-    /// Means over the views; the engine's own output where there is one.
+    /// Means over the views; a single engine's own output where there is one.
     output: Vec<f32>,
 }
 
 impl Inference {
-    /// Answers of `engine`, each the mean over `symmetries`.
+    /// Answers that are the sum over `engines`, one or more of the same layers, and the mean over `symmetries`.
     #[must_use]
-    pub fn new(engine: Engine, symmetries: Symmetries) -> Self {
+    pub fn new(engines: Vec<Engine>, symmetries: Symmetries) -> Self {
         Self {
-            engine,
+            engines,
             symmetries,
             images: Vec::new(),
             output: Vec::new(),
         }
     }
 
+    /// The engine that does everything alone, where one does.
+    fn single(&self) -> Option<&Engine> {
+        match &self.engines[..] {
+            [engine] if self.symmetries.is_none() => Some(engine),
+            _ => None,
+        }
+    }
+
+    fn architecture(&self) -> &Architecture {
+        self.engines[0].architecture()
+    }
+
     /// Rows and columns of an image.
     #[must_use]
     pub fn image(&self) -> [usize; 2] {
-        self.engine.architecture().image()
+        self.architecture().image()
     }
 
     /// Outputs (N,P) of the last [`Predict::predict`].
     #[must_use]
     pub fn output(&self) -> &[f32] {
-        match self.symmetries.is_none() {
-            true => self.engine.output(),
-            false => &self.output,
-        }
+        self.single().map_or(&self.output, Engine::output)
     }
 
-    /// [`Engine::features`] of the images as they are.
+    /// [`Engine::features`] of the images as they are, of several engines those of the network in which they stand side
+    /// by side: layer by layer.
     #[must_use]
     pub fn features(&self) -> Vec<Vec<f64>> {
-        self.engine.features()
+        let of_engines: Vec<Vec<Vec<f64>>> = self.engines.iter().map(Engine::features).collect();
+        let counts = self.architecture().feature_counts();
+        let of_image = |image: usize| {
+            let mut features = Vec::new();
+            let mut start = 0;
+            for count in &counts {
+                for of_engine in &of_engines {
+                    features.extend_from_slice(&of_engine[image][start..start + count]);
+                }
+                start += count;
+            }
+            features
+        };
+        (0..of_engines[0].len()).map(of_image).collect()
     }
 
-    /// The engine's outputs for one view of all images.
-    fn predict_view(&mut self, symmetry: Symmetry) -> Result<&[f32], ShapeError> {
+    /// Adds the outputs of all engines for one view of all images to `sums`.
+    fn add_view(&mut self, symmetry: Symmetry, sums: &mut Vec<f64>) -> Result<(), ShapeError> {
         let [rows, columns] = self.image();
-        let input = self.engine.input_mut();
-        input.resize(self.images.len(), 0.0);
-        let images = self.images.par_chunks_exact(rows * columns);
-        images
-            .zip(input.par_chunks_exact_mut(rows * columns))
-            .for_each(|(image, view)| symmetry.show(image, columns, view));
-        self.engine.predict()
+        for engine in &mut self.engines {
+            let input = engine.input_mut();
+            input.resize(self.images.len(), 0.0);
+            let images = self.images.par_chunks_exact(rows * columns);
+            images
+                .zip(input.par_chunks_exact_mut(rows * columns))
+                .for_each(|(image, view)| symmetry.show(image, columns, view));
+            let outputs = engine.predict()?;
+            sums.resize(outputs.len(), 0.0);
+            let sums = sums.iter_mut().zip(outputs);
+            sums.for_each(|(sum, &output)| *sum += f64::from(output));
+        }
+        Ok(())
     }
 }
 
 impl Predict for Inference {
     fn input_mut(&mut self) -> &mut Vec<f32> {
-        match self.symmetries.is_none() {
-            true => self.engine.input_mut(),
+        match self.single().is_some() {
+            true => self.engines[0].input_mut(),
             false => &mut self.images,
         }
     }
 
     fn predict(&mut self) -> Result<&[f32], ShapeError> {
-        if self.symmetries.is_none() {
-            return self.engine.predict();
+        if self.single().is_some() {
+            return self.engines[0].predict();
         }
         let [rows, _] = self.image();
         let mut sums: Vec<f64> = Vec::new();
-        // The image as it is comes last, so that the engine's features are of it.
+        // The image as it is comes last, so that the engines' features are of it.
         for symmetry in self.symmetries.views(rows) {
-            let outputs = self.predict_view(symmetry)?;
-            sums.resize(outputs.len(), 0.0);
-            let sums = sums.iter_mut().zip(outputs);
-            sums.for_each(|(sum, &output)| *sum += f64::from(output));
+            self.add_view(symmetry, &mut sums)?;
         }
         let views = self.symmetries.count() as f64;
         self.output.clear();

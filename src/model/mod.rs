@@ -16,5 +16,6 @@ pub mod layer_spec;
 pub mod model_file;
 pub mod network;
 pub mod parameters;
+mod side_by_side;
 mod stages;
 pub mod summary;

@@ -12,6 +12,7 @@ use super::inference::Inference;
 use super::layer::Layer;
 use super::network::Network;
 use super::parameters::Parameters;
+use super::side_by_side;
 use crate::data::manifest::ManifestError;
 use crate::tensor_file::{self, TensorData, TensorFile, TensorFileError};
 
@@ -64,15 +65,27 @@ pub struct Model {
 }
 
 impl Model {
-    /// The model ready to predict, with the vector instructions of the environment.
+    /// The model ready to predict, with the vector instructions of the environment. Members of an ensemble are computed
+    /// one by one.
     ///
     /// # Errors
     /// [`ExecutionError`] when `DAWN21_SIMD` asks for instructions that there are not.
     pub fn inference(&self) -> Result<Inference, ExecutionError> {
         let execution = Execution::new(ExecutionConfig::default())?;
-        let mut engine = Engine::new(self.network.architecture().clone(), execution)?;
-        engine.load(&self.parameters, None)?;
-        Ok(Inference::new(engine, self.description.symmetries))
+        let architecture = self.network.architecture();
+        let engine = |architecture: &Architecture, parameters| {
+            let mut engine = Engine::new(architecture.clone(), execution)?;
+            engine.load(parameters, None)?;
+            Ok(engine)
+        };
+        let engines = match side_by_side::apart(architecture, &self.parameters) {
+            Some((narrow, members)) => {
+                let engines = members.iter().map(|parameters| engine(&narrow, parameters));
+                engines.collect::<Result<_, ExecutionError>>()?
+            }
+            None => vec![engine(architecture, &self.parameters)?],
+        };
+        Ok(Inference::new(engines, self.description.symmetries))
     }
 }
 
