@@ -64,6 +64,13 @@ fn outputs(model: &Model, images: &[Vec<f32>]) -> Vec<f32> {
     outputs
 }
 
+fn features(model: &Model) -> Vec<Vec<f64>> {
+    let mut inference = model.inference().expect("an engine");
+    *inference.input_mut() = images().concat();
+    inference.predict().expect("outputs");
+    inference.features()
+}
+
 fn assert_close(found: &[f32], expected: &[f32], what: &str) {
     assert_eq!(found.len(), expected.len());
     for (found, expected) in found.iter().zip(expected) {
@@ -101,12 +108,6 @@ fn outputs_are_the_mean_of_those_for_all_views() {
         assert_close(&outputs(&symmetric, &images()), &expected, &name);
 
         // What the domain is told is of the images as they are.
-        let features = |model: &Model| {
-            let mut inference = model.inference().expect("an engine");
-            *inference.input_mut() = images().concat();
-            inference.predict().expect("outputs");
-            inference.features()
-        };
         assert_eq!(features(&symmetric), features(&plain));
     }
 }
@@ -130,8 +131,11 @@ fn several_networks_answer_with_the_mean_over_them_and_their_views() {
     assert_ne!(of_each[0], of_each[1]);
     let mean = of_each[0].iter().zip(&of_each[1]);
     let mean: Vec<f32> = mean.map(|(a, b)| 0.5 * (a + b)).collect();
-    let together = merged(&[plain(), other], symmetries);
+    let networks = [plain(), other];
+    let together = merged(&networks, symmetries);
     assert_close(&outputs(&together, &images()), &mean, "members with views");
+    let one_view = merged(&networks, Symmetries::default());
+    assert_eq!(features(&together), features(&one_view));
     // Members that have views already keep them.
     let kept = merged(&alone, Symmetries::default());
     assert_eq!(
@@ -375,7 +379,11 @@ fn views_of_a_network_whose_training_data_are_gone_are_calibrated_on_others() {
 
     // Which images are usual for one network says nothing of another, nor does a run that is no more.
     fs::remove_file(mirrored.join("calibration.json")).expect("remove");
-    let missing = ["calibration.json: missing", "with the training data"];
+    let missing = [
+        "calibration.json: missing",
+        "with the training data",
+        &format!("that of {}", text(&plain)),
+    ];
     let kept = path("kept");
     fs::rename(&plain, &kept).expect("rename");
     fail(&calibrate, &missing);
@@ -384,6 +392,8 @@ fn views_of_a_network_whose_training_data_are_gone_are_calibrated_on_others() {
     fs::remove_dir_all(&plain).expect("remove");
     fs::rename(&kept, &plain).expect("rename");
     fs::remove_file(plain.join("calibration.json")).expect("remove");
+    fail(&calibrate, &missing);
+    fs::remove_file(plain.join("model.safetensors")).expect("remove");
     fail(&calibrate, &missing);
 }
 

@@ -57,11 +57,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
         bar.get_or_insert_with(|| Items::new("calibration", count, arguments.quiet))
             .update(done);
     };
-    let calibration = if record.is_none() {
-        Calibration::measure_imported(&model, &dataset, &slicing, progress)?
-    } else {
-        let known = of_usual_images(&run, record.as_ref(), &model)?;
-        known.measured_on(&model, &dataset, &slicing, progress)?
+    let calibration = match &record {
+        None => Calibration::measure_imported(&model, &dataset, &slicing, progress)?,
+        Some(record) => {
+            let known = of_usual_images(&run, record, &model)?;
+            known.measured_on(&model, &dataset, &slicing, progress)?
+        }
     };
     calibration.write(&run.calibration())?;
     let means: Vec<String> = calibration.means_known().map(|m| m.to_string()).collect();
@@ -78,26 +79,30 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), CommandError> {
 /// is the mean. Both are the same network, so that an image has the same features in them.
 fn of_usual_images(
     run: &RunDirectory,
-    record: Option<&RunRecord>,
+    record: &RunRecord,
     model: &Model,
 ) -> Result<Calibration, CommandError> {
     let own = run.calibration();
     if let Some(calibration) = Calibration::read(&own, model)? {
         return Ok(calibration);
     }
-    if let Some([viewed]) = record.map(|record| &record.members[..])
-        && let Ok(viewed) = RunDirectory::open(viewed)
-    {
-        let network = model_file::read(&viewed.model())?;
-        if network.parameters == model.parameters
+    let mut or_of_viewed = String::new();
+    if let [viewed] = &record.members[..] {
+        if let Ok(viewed) = RunDirectory::open(viewed)
+            && let Ok(network) = model_file::read(&viewed.model())
+            && network.parameters == model.parameters
             && let Some(calibration) = Calibration::read(&viewed.calibration(), &network)?
         {
             return Ok(calibration);
         }
+        or_of_viewed = format!(
+            ", and that of {}, which it was made from, serves as well",
+            viewed.display()
+        );
     }
     Err(CommandError::Usage(format!(
         "{}: missing, but needed to tell which images are like those trained on; `dawn21 evaluate RUN DATA` with the \
-         training data makes it",
+         training data makes it{or_of_viewed}",
         own.display()
     )))
 }

@@ -5,14 +5,14 @@
 //! (Hansen & Salamon 1990). The members stand side by side in one network of the same kind: each layer has the outputs
 //! of all of them, connected to the own member's inputs alone (weights between members are zero), and the last layer
 //! takes the mean. So an ensemble is a model file like any other; to predict, its members are
-//! [taken apart](super::side_by_side) again.
+//! taken apart again (`side_by_side.rs`).
 
 use super::architecture::{Architecture, ArchitectureError};
 use super::description::ModelDescription;
 use super::layer_spec::LayerSpec;
 use super::model_file::Model;
 use super::parameters::Parameters;
-use super::side_by_side::{joined, wider};
+use super::side_by_side::{join, widen};
 use crate::data::symmetry::Symmetries;
 
 /// Why networks cannot be made one.
@@ -125,7 +125,7 @@ pub fn merge(
         ..description.clone().with_symmetries(symmetries)
     };
     let members: Vec<&Parameters<f32>> = members.iter().map(|m| &m.parameters).collect();
-    let parameters = joined(&architecture, &members);
+    let parameters = join(&architecture, &members);
     Ok((description, architecture, parameters))
 }
 
@@ -175,6 +175,6 @@ fn wider_layers(layers: &[LayerSpec], members: usize) -> Result<Vec<LayerSpec>, 
     {
         return Err(EnsembleError::NormalizedInput { layer });
     }
-    let body = body.iter().map(|layer| wider(layer, members));
+    let body = body.iter().map(|layer| widen(layer, members));
     Ok(body.chain([last.clone()]).collect())
 }

@@ -42,18 +42,20 @@ pub struct Inference {
     symmetries: Symmetries,
     /// The images as they are; a single engine's own input where there is no other view.
     images: Vec<f32>,
+    /// One view of them, which goes from engine to engine.
+    view: Vec<f32>,
     /// Means over the views; a single engine's own output where there is one.
     output: Vec<f32>,
 }
 
 impl Inference {
     /// Answers that are the sum over `engines`, one or more of the same layers, and the mean over `symmetries`.
-    #[must_use]
-    pub fn new(engines: Vec<Engine>, symmetries: Symmetries) -> Self {
+    pub(super) fn new(engines: Vec<Engine>, symmetries: Symmetries) -> Self {
         Self {
             engines,
             symmetries,
             images: Vec::new(),
+            view: Vec::new(),
             output: Vec::new(),
         }
     }
@@ -68,6 +70,12 @@ impl Inference {
 
     fn architecture(&self) -> &Architecture {
         self.engines[0].architecture()
+    }
+
+    /// Number of networks that are computed for one view: members of an ensemble, one by one.
+    #[must_use]
+    pub fn networks(&self) -> usize {
+        self.engines.len()
     }
 
     /// Rows and columns of an image.
@@ -106,13 +114,16 @@ impl Inference {
     fn add_view(&mut self, symmetry: Symmetry, sums: &mut Vec<f64>) -> Result<(), ShapeError> {
         let [rows, columns] = self.image();
         for engine in &mut self.engines {
-            let input = engine.input_mut();
-            input.resize(self.images.len(), 0.0);
+            // Anew for each: an engine may write into its input.
+            self.view.resize(self.images.len(), 0.0);
             let images = self.images.par_chunks_exact(rows * columns);
             images
-                .zip(input.par_chunks_exact_mut(rows * columns))
+                .zip(self.view.par_chunks_exact_mut(rows * columns))
                 .for_each(|(image, view)| symmetry.show(image, columns, view));
-            let outputs = engine.predict()?;
+            std::mem::swap(&mut self.view, engine.input_mut());
+            engine.predict()?;
+            std::mem::swap(&mut self.view, engine.input_mut());
+            let outputs = engine.output();
             sums.resize(outputs.len(), 0.0);
             let sums = sums.iter_mut().zip(outputs);
             sums.for_each(|(sum, &output)| *sum += f64::from(output));

@@ -78,7 +78,7 @@ impl Model {
             engine.load(parameters, None)?;
             Ok(engine)
         };
-        let engines = match side_by_side::apart(architecture, &self.parameters) {
+        let engines = match side_by_side::take_apart(architecture, &self.parameters) {
             Some((narrow, members)) => {
                 let engines = members.iter().map(|parameters| engine(&narrow, parameters));
                 engines.collect::<Result<_, ExecutionError>>()?

@@ -10,6 +10,10 @@ use super::layer::Layer;
 use super::layer_spec::LayerSpec;
 use super::parameters::{Parameters, Tensor};
 
+/// Networks that one is taken apart into at most. A larger ensemble comes apart into networks of several members; a file
+/// with more zeros than any ensemble has would become thousands.
+const MOST_PARTS: usize = 32;
+
 /// How a trainable tensor is made of those of the members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Placement {
@@ -47,7 +51,7 @@ fn placements(architecture: &Architecture) -> Vec<Placement> {
 }
 
 /// A layer with the outputs of `members` of its kind.
-pub(super) fn wider(spec: &LayerSpec, members: usize) -> LayerSpec {
+pub(super) fn widen(spec: &LayerSpec, members: usize) -> LayerSpec {
     let mut spec = spec.clone();
     if let Some(outputs) = outputs_mut(&mut spec) {
         *outputs *= members;
@@ -64,8 +68,8 @@ fn outputs_mut(spec: &mut LayerSpec) -> Option<&mut usize> {
     }
 }
 
-/// The members' parameters in the places that `architecture`, of the [`wider`] layers, has for them.
-pub(super) fn joined(architecture: &Architecture, members: &[&Parameters<f32>]) -> Parameters<f32> {
+/// The members' parameters in the places that `architecture`, of the [`widen`] layers, has for them.
+pub(super) fn join(architecture: &Architecture, members: &[&Parameters<f32>]) -> Parameters<f32> {
     let mut parameters = Parameters::zeros(architecture);
     let placements = placements(architecture);
     for (number, tensor) in parameters.trainable.iter_mut().enumerate() {
@@ -86,7 +90,7 @@ pub(super) fn joined(architecture: &Architecture, members: &[&Parameters<f32>]) 
 
 /// Networks whose outputs add up to those of this one, as those of n members that stand side by side do with 1/n of
 /// each last layer; none where it is a single one, or has no zeros to leave out.
-pub(super) fn apart(
+pub(super) fn take_apart(
     architecture: &Architecture,
     parameters: &Parameters<f32>,
 ) -> Option<(Architecture, Vec<Parameters<f32>>)> {
@@ -105,9 +109,12 @@ pub(super) fn apart(
         let diagonal = tensors().filter(|(_, placement)| **placement == Placement::Diagonal);
         diagonal.map(|(tensor, _)| tensor)
     };
-    let most = diagonal().map(|tensor| tensor.shape[0]).min()?;
+    let most = diagonal()
+        .map(|tensor| tensor.shape[0])
+        .min()?
+        .min(MOST_PARTS);
     let (count, mut layers) = (2..=most).rev().find_map(|count| {
-        let layers = narrower(body, count)?;
+        let layers = narrow(body, count)?;
         diagonal()
             .all(|tensor| is_block_diagonal(tensor, count))
             .then_some((count, layers))
@@ -117,7 +124,7 @@ pub(super) fn apart(
     let cell_mpc = 1.0;
     let outputs = architecture.outputs();
     let narrow = Architecture::resolve(&layers, architecture.image(), cell_mpc, outputs).ok()?;
-    let member = |member: usize| {
+    let parameters_of = |member: usize| {
         let mut parts = Parameters::zeros(&narrow);
         for (part, (whole, placement)) in parts.trainable.iter_mut().zip(tensors()) {
             match placement {
@@ -136,12 +143,12 @@ pub(super) fn apart(
         }
         parts
     };
-    let members = (0..count).map(member).collect();
+    let members = (0..count).map(parameters_of).collect();
     Some((narrow, members))
 }
 
 /// The layers of one of `count` members; none where they cannot be shared out.
-fn narrower(layers: &[LayerSpec], count: usize) -> Option<Vec<LayerSpec>> {
+fn narrow(layers: &[LayerSpec], count: usize) -> Option<Vec<LayerSpec>> {
     let mut layers = layers.to_vec();
     for outputs in layers.iter_mut().filter_map(outputs_mut) {
         if !outputs.is_multiple_of(count) {
@@ -274,9 +281,9 @@ mod tests {
         members: &[&Parameters<f32>],
     ) -> (Architecture, Parameters<f32>) {
         let (last, body) = layers.split_last().expect("layers");
-        let body = body.iter().map(|layer| wider(layer, members.len()));
+        let body = body.iter().map(|layer| widen(layer, members.len()));
         let wide = architecture(&body.chain([last.clone()]).collect::<Vec<_>>());
-        let parameters = joined(&wide, members);
+        let parameters = join(&wide, members);
         (wide, parameters)
     }
 
@@ -294,7 +301,7 @@ mod tests {
         for count in [2, 3, 4] {
             let members: Vec<_> = (1..=count).map(|seed| numbers(&narrow, seed)).collect();
             let (wide, parameters) = side_by_side(&layers, &members.iter().collect::<Vec<_>>());
-            let (found, parts) = apart(&wide, &parameters).expect("zeros between members");
+            let (found, parts) = take_apart(&wide, &parameters).expect("zeros between members");
             assert_eq!(found, narrow);
             assert_eq!(parts.len(), count);
             let last = narrow.tensor_lengths()[0].len() - 2;
@@ -317,7 +324,7 @@ mod tests {
         let (_, second) = side_by_side(&layers, &[&members[2], &members[3]]);
         let (widest, parameters) = side_by_side(wide.specs(), &[&first, &second]);
         assert_eq!(
-            apart(&widest, &parameters).map(|(_, parts)| parts.len()),
+            take_apart(&widest, &parameters).map(|(_, parts)| parts.len()),
             Some(4)
         );
     }
@@ -329,7 +336,7 @@ mod tests {
             let [first, second] = [1, 2].map(|seed| numbers(&narrow, seed));
             let (wide, mut parameters) = side_by_side(layers, &[&first, &second]);
             change(&mut parameters);
-            apart(&wide, &parameters).is_none()
+            take_apart(&wide, &parameters).is_none()
         };
         let layers = [
             LayerSpec::Flatten {},
@@ -350,7 +357,7 @@ mod tests {
 
         let narrow = architecture(&layers);
         assert!(
-            apart(&narrow, &numbers(&narrow, 1)).is_none(),
+            take_apart(&narrow, &numbers(&narrow, 1)).is_none(),
             "as it is trained"
         );
         // Layers that no ensemble has: zeros alone do not make one.
@@ -371,7 +378,7 @@ mod tests {
             ],
         ] {
             let architecture = architecture(&layers);
-            assert!(apart(&architecture, &Parameters::zeros(&architecture)).is_none());
+            assert!(take_apart(&architecture, &Parameters::zeros(&architecture)).is_none());
         }
     }
 }
