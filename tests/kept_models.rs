@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use dawn21::data::symmetry::Symmetries;
 use dawn21::evaluation::calibration::{Answer, Calibration};
-use dawn21::model::model_file;
+use dawn21::model::ensemble::merge;
+use dawn21::model::model_file::{self, Model};
+use dawn21::model::network::Network;
 
 #[test]
 fn kept_models_know_where_they_know_little() {
@@ -26,5 +29,39 @@ fn kept_models_know_where_they_know_little() {
             let ratio = uncertainty_of_zeta(5.9) / uncertainty_of_zeta(4.5);
             assert!(ratio > 1.5, "{experiment}, {of:?}: {ratio}");
         }
+    }
+}
+
+#[test]
+fn kept_calibrations_are_of_the_means_of_kept_models() {
+    let results = Path::new("docs/gillet2019/results");
+    let models: Vec<Model> = (1..=3)
+        .map(|seed| {
+            let run = format!("6000-planes-10-epochs-36/deep-{seed}/model.safetensors");
+            model_file::read(&results.join(run)).expect("model")
+        })
+        .collect();
+    let ten_views = Symmetries {
+        shifts: 5,
+        flip: true,
+    };
+    for (symmetries, run, means) in [
+        (
+            Symmetries::default(),
+            "6000-planes-10-epochs-36/deep-ensemble-1-2-3",
+            1,
+        ),
+        (ten_views, "6000-whole-cubes/deep-symmetric-1-2-3", 2),
+    ] {
+        let (description, architecture, parameters) = merge(&models, symmetries).expect("alike");
+        let model = Model {
+            description,
+            network: Network::new(architecture),
+            parameters,
+        };
+        let calibration = Calibration::read(&results.join(run).join("calibration.json"), &model);
+        let calibration = calibration.expect("of this model").expect("kept");
+        assert_eq!(calibration.means_known().count(), means);
+        assert_eq!(calibration.light_cones, 600);
     }
 }
