@@ -99,11 +99,19 @@ fn dense(units: Option<usize>) -> LayerSpec {
 #[test]
 fn outputs_are_the_mean_of_those_of_the_members() {
     let without_convolutions = vec![LayerSpec::Flatten {}, dense(Some(5)), dense(None)];
+    let dense_alone = vec![
+        LayerSpec::Flatten {},
+        dense(Some(5)),
+        LayerSpec::Relu {},
+        dense(Some(4)),
+        dense(None),
+    ];
     let a_single_layer = vec![LayerSpec::Flatten {}, dense(None)];
     // Only between hidden layers are there zeros that one by one leaves out.
     for (layers, one_by_one) in [
         (layers_of("gillet2019"), true),
         (layers_of("deep"), true),
+        (dense_alone, true),
         (without_convolutions, false),
         (a_single_layer, false),
     ] {

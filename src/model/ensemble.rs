@@ -112,7 +112,7 @@ pub fn merge(
             return Err(EnsembleError::Differ { number, field });
         }
     }
-    let layers = wider_layers(first.network.architecture().specs(), members.len())?;
+    let layers = widen(first.network.architecture().specs(), members.len())?;
     let description = &first.description;
     let outputs = description.parameters.len();
     let architecture =
@@ -157,24 +157,4 @@ fn difference(a: &ModelDescription, b: &ModelDescription) -> Option<&'static str
         ("views of an image", a.symmetries == b.symmetries),
     ];
     same.iter().find(|(_, same)| !same).map(|(field, _)| *field)
-}
-
-/// Layers for `members` networks side by side; the last one has the outputs of one.
-fn wider_layers(layers: &[LayerSpec], members: usize) -> Result<Vec<LayerSpec>, EnsembleError> {
-    let Some((last @ LayerSpec::Dense { .. }, body)) = layers.split_last() else {
-        let found = layers.last().map_or("none", LayerSpec::kind);
-        return Err(EnsembleError::LastLayer { found });
-    };
-    let first_of = |kinds: &[&str]| {
-        layers
-            .iter()
-            .position(|layer| kinds.contains(&layer.kind()))
-    };
-    if let (Some(layer), Some(first)) = (first_of(&["batch_norm"]), first_of(&["conv2d", "dense"]))
-        && layer < first
-    {
-        return Err(EnsembleError::NormalizedInput { layer });
-    }
-    let body = body.iter().map(|layer| widen(layer, members));
-    Ok(body.chain([last.clone()]).collect())
 }

@@ -6,6 +6,7 @@
 //! cost n.
 
 use super::architecture::Architecture;
+use super::ensemble::EnsembleError;
 use super::layer::Layer;
 use super::layer_spec::LayerSpec;
 use super::parameters::{Parameters, Tensor};
@@ -50,13 +51,39 @@ fn placements(architecture: &Architecture) -> Vec<Placement> {
     placements
 }
 
-/// A layer with the outputs of `members` of its kind.
-pub(super) fn widen(spec: &LayerSpec, members: usize) -> LayerSpec {
-    let mut spec = spec.clone();
-    if let Some(outputs) = outputs_mut(&mut spec) {
+/// The layers before the last one, and that.
+///
+/// # Errors
+/// [`EnsembleError`] when networks of these layers cannot stand side by side.
+fn body_and_last(layers: &[LayerSpec]) -> Result<(&[LayerSpec], &LayerSpec), EnsembleError> {
+    let Some((last @ LayerSpec::Dense { .. }, body)) = layers.split_last() else {
+        let found = layers.last().map_or("none", LayerSpec::kind);
+        return Err(EnsembleError::LastLayer { found });
+    };
+    let first_of = |kinds: &[&str]| {
+        let mut layers = layers.iter();
+        layers.position(|layer| kinds.contains(&layer.kind()))
+    };
+    if let (Some(layer), Some(first)) = (first_of(&["batch_norm"]), first_of(&["conv2d", "dense"]))
+        && layer < first
+    {
+        return Err(EnsembleError::NormalizedInput { layer });
+    }
+    Ok((body, last))
+}
+
+/// Layers for `members` networks side by side; the last one has the outputs of one.
+///
+/// # Errors
+/// [`EnsembleError`] when networks of these layers cannot stand side by side.
+pub(super) fn widen(layers: &[LayerSpec], members: usize) -> Result<Vec<LayerSpec>, EnsembleError> {
+    let (body, last) = body_and_last(layers)?;
+    let mut wide = body.to_vec();
+    for outputs in wide.iter_mut().filter_map(outputs_mut) {
         *outputs *= members;
     }
-    spec
+    wide.push(last.clone());
+    Ok(wide)
 }
 
 /// The number of outputs of a layer that has one of its own.
@@ -68,7 +95,7 @@ fn outputs_mut(spec: &mut LayerSpec) -> Option<&mut usize> {
     }
 }
 
-/// The members' parameters in the places that `architecture`, of the [`widen`] layers, has for them.
+/// The members' parameters in the places that `architecture`, of the [`widen`]ed layers, has for them.
 pub(super) fn join(architecture: &Architecture, members: &[&Parameters<f32>]) -> Parameters<f32> {
     let mut parameters = Parameters::zeros(architecture);
     let placements = placements(architecture);
@@ -94,15 +121,7 @@ pub(super) fn take_apart(
     architecture: &Architecture,
     parameters: &Parameters<f32>,
 ) -> Option<(Architecture, Vec<Parameters<f32>>)> {
-    let (last @ LayerSpec::Dense { .. }, body) = architecture.specs().split_last()? else {
-        return None;
-    };
-    let mut layers = architecture.layers().iter();
-    let first = layers.find(|layer| !layer.trainable().is_empty())?;
-    if matches!(first, Layer::BatchNorm { .. }) {
-        // The image itself is normalised, once for all.
-        return None;
-    }
+    let (body, last) = body_and_last(architecture.specs()).ok()?;
     let placements = placements(architecture);
     let tensors = || parameters.trainable.iter().zip(&placements);
     let diagonal = || {
@@ -280,9 +299,7 @@ mod tests {
         layers: &[LayerSpec],
         members: &[&Parameters<f32>],
     ) -> (Architecture, Parameters<f32>) {
-        let (last, body) = layers.split_last().expect("layers");
-        let body = body.iter().map(|layer| widen(layer, members.len()));
-        let wide = architecture(&body.chain([last.clone()]).collect::<Vec<_>>());
+        let wide = architecture(&widen(layers, members.len()).expect("layers"));
         let parameters = join(&wide, members);
         (wide, parameters)
     }
